@@ -1,0 +1,279 @@
+"""The catalogue: which locations there are, who people are and what the rules say. One loader, named errors, every key."""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, NoReturn, Self, TypeVar
+
+from chalicelib import defaults
+from chalicelib.domain.durations import find_duration
+from chalicelib.domain.errors import CatalogueError, UnknownLocationError
+from chalicelib.domain.locations import (
+    EVERYBODY,
+    BastionGroup,
+    BreakGlass,
+    DatabaseKind,
+    Hours,
+    Isolation,
+    LevelRule,
+    Location,
+    SessionDocument,
+    TokenSource,
+)
+from chalicelib.domain.people import Person
+from chalicelib.domain.permissions import PermissionLevel
+
+# These end up in shell commands, AWS names and Slack texts: nothing that any of them would interpret.
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_SLACK_ID = re.compile(r"[A-Z][A-Z0-9]{2,20}")
+_REGION = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d")
+_DATABASE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
+_MAXIMUM_CAP_SECONDS = 24 * 3600
+
+_Choice = TypeVar("_Choice", bound=StrEnum)
+_Value = TypeVar("_Value")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalogue:
+    """One stage's locations, people and rules."""
+
+    team: str
+    approvals_channel: str
+    people: Mapping[str, Person]
+    locations: Mapping[str, Location]
+    bastions: Mapping[str, BastionGroup]
+
+    def find_person(self, *, team: str, slack: str) -> Person | None:
+        """The listed person behind a Slack team and user; None for everybody else."""
+        return next((p for p in self.people.values() if (p.team, p.slack) == (team, slack)), None)
+
+    def require_location(self, name: str) -> Location:
+        """The location of that name. Raises UnknownLocationError with the nearest names."""
+        if (location := self.locations.get(name)) is not None:
+            return location
+        near = difflib.get_close_matches(name, self.locations, n=1, cutoff=0.5)
+        suggestion = f"Did you mean '{near[0]}'? " if near else ""
+        known = ", ".join(sorted(self.locations)) or "none"
+        raise UnknownLocationError(f"No location called '{name[:63]}'. {suggestion}There are: {known}.")
+
+
+def load_catalogue(text: str, *, file: str) -> Catalogue:
+    """Read a catalogue from TOML. ``file`` names it in errors.
+
+    Raises CatalogueError with the file, the key and the reason: bad TOML, a missing, unknown or mistyped key, a name that
+    nothing else lists, or a rule under which nobody who may ask could ever be approved.
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise CatalogueError(file=file, key="(the file)", reason=f"is not TOML: {error}") from error
+    with _Table(document, file, "") as top:
+        with top.table("slack") as slack:
+            team = slack.text("team", _SLACK_ID)
+            channel = slack.text("approvals_channel", _SLACK_ID)
+        people = {table.name: _read_person(table, team) for table in top.tables("people")}
+        bastions = {table.name: _read_bastion(table) for table in top.tables("bastions")}
+        locations = {table.name: _read_location(table, people, bastions) for table in top.tables("locations")}
+        _refuse_twins(top, people)
+    return Catalogue(team=team, approvals_channel=channel, people=people, locations=locations, bastions=bastions)
+
+
+def _read_person(table: "_Table", team: str) -> Person:
+    with table:
+        return Person(
+            name=table.checked_name(),
+            team=team,
+            slack=table.text("slack", _SLACK_ID),
+            aws=tuple(table.texts("aws", default=())),
+        )
+
+
+def _read_bastion(table: "_Table") -> BastionGroup:
+    with table:
+        subnets = tuple(table.texts("subnets"))
+        if not subnets:
+            table.fail("subnets", "lists no subnet; name at least one private subnet with a route out")
+        return BastionGroup(name=table.checked_name(), subnets=subnets)
+
+
+def _read_location(table: "_Table", people: Mapping[str, Person], bastions: Mapping[str, BastionGroup]) -> Location:
+    with table:
+        named = [kind for kind in DatabaseKind if table.has(kind.value)]
+        if len(named) != 1:
+            table.fail("cluster", "name either a cluster or an instance")
+        bastion = table.text("bastion", _NAME)
+        if bastion not in bastions:
+            table.fail("bastion", f"no bastion is called '{bastion}'")
+        with table.table("levels") as levels:
+            rules = {
+                PermissionLevel(name): _read_rule(levels.table(name), people)
+                for name in PermissionLevel
+                if levels.has(name)
+            }
+        if not rules:
+            table.fail("levels", "offers no level; give at least one of r, w and o")
+        return Location(
+            name=table.checked_name(),
+            kind=named[0],
+            identifier=table.text(named[0].value, _NAME),
+            database=table.text("database", _DATABASE),
+            region=table.text("region", _REGION),
+            environment=table.text("environment", _NAME),
+            bastion=bastions[bastion],
+            port=table.number("port", default=defaults.LOCAL_PORT, least=1024, most=65535),
+            isolation=table.choice("isolation", Isolation, default=Isolation.STRICT),
+            also_readable=frozenset(table.texts("also_readable", default=())),
+            token=table.choice("token", TokenSource, default=TokenSource.MODAL),
+            document=table.choice("document", SessionDocument, default=SessionDocument.LOCATION),
+            warm_up=table.flag("warm_up", default=True),
+            max_people=table.number("max_people", default=defaults.MAX_PEOPLE, least=1, most=1000),
+            levels=rules,
+        )
+
+
+def _read_rule(table: "_Table", people: Mapping[str, Person]) -> LevelRule:
+    with table:
+        rule = LevelRule(
+            who=table.names("who", people, everybody=True),
+            automatic=table.flag("automatic", default=False),
+            approvers=table.names("approvers", people) if table.has("approvers") else frozenset(),
+            needed=table.number("needed", default=1, least=1, most=10),
+            cap_seconds=table.duration("cap", default=defaults.DURATIONS.cap, most=_MAXIMUM_CAP_SECONDS),
+            hours=table.hours("hours") if table.has("hours") else None,
+            break_glass=_read_break_glass(table.table("break_glass"), people) if table.has("break_glass") else None,
+        )
+        askers = people if EVERYBODY in rule.who else rule.who
+        if not rule.automatic and not any(len(rule.approvers - {name}) >= rule.needed for name in askers):
+            table.fail("approvers", "nobody who may ask could ever be approved: list more approvers or need fewer")
+        return rule
+
+
+def _read_break_glass(table: "_Table", people: Mapping[str, Person]) -> BreakGlass:
+    with table:
+        return BreakGlass(
+            who=table.names("who", people),
+            review_within_seconds=table.duration("review_within", default=86_400, most=30 * 86_400),
+        )
+
+
+def _refuse_twins(top: "_Table", people: Mapping[str, Person]) -> None:
+    """Two names for one Slack user would let a person approve themselves."""
+    seen: dict[str, str] = {}
+    for name, person in people.items():
+        if person.slack in seen:
+            top.fail(f"people.{name}.slack", f"is the Slack user of '{seen[person.slack]}' already")
+        seen[person.slack] = name
+
+
+class _Table:
+    """One TOML table that knows its place in the file and which of its keys nobody has read."""
+
+    def __init__(self, values: Mapping[str, Any], file: str, path: str, name: str = "") -> None:
+        self.name = name
+        self._values = values
+        self._file = file
+        self._path = path
+        self._read: set[str] = set()
+
+    def checked_name(self) -> str:
+        if not _NAME.fullmatch(self.name):
+            raise CatalogueError(
+                file=self._file,
+                key=self._path,
+                reason="is no name; use small letters, digits and inner hyphens, at most 63",
+            )
+        return self.name
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        unread = sorted(set(self._values) - self._read)
+        if error is None and unread:
+            self.fail(unread[0], "is not a key of the catalogue")
+
+    def fail(self, key: str, reason: str) -> NoReturn:
+        path = f"{self._path}.{key}" if self._path else key
+        raise CatalogueError(file=self._file, key=path, reason=reason)
+
+    def has(self, key: str) -> bool:
+        return key in self._values
+
+    def _value(self, key: str, kind: type, words: str) -> Any:
+        self._read.add(key)
+        if key not in self._values:
+            self.fail(key, f"is missing; it must be {words}")
+        value = self._values[key]
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            self.fail(key, f"must be {words}, not {type(value).__name__}")
+        return value
+
+    def table(self, key: str) -> "_Table":
+        path = f"{self._path}.{key}" if self._path else key
+        return _Table(self._value(key, dict, "a table"), self._file, path, key)
+
+    def tables(self, key: str) -> Iterator["_Table"]:
+        with self.table(key) as group:
+            names = list(self._values[key])
+            if not names:
+                self.fail(key, "is empty")
+            for name in names:
+                yield group.table(name)
+
+    def text(self, key: str, pattern: re.Pattern[str]) -> str:
+        value: str = self._value(key, str, "text")
+        if not pattern.fullmatch(value):
+            self.fail(key, f"'{value[:80]}' does not look like one; it must match {pattern.pattern}")
+        return value
+
+    def texts(self, key: str, default: tuple[str, ...] | None = None) -> list[str]:
+        if default is not None and key not in self._values:
+            return list(default)
+        values: list[Any] = self._value(key, list, "a list of texts")
+        if not all(isinstance(value, str) and value for value in values):
+            self.fail(key, "must be a list of texts")
+        return values
+
+    def names(self, key: str, people: Mapping[str, Person], *, everybody: bool = False) -> frozenset[str]:
+        if everybody and self._values.get(key) == EVERYBODY:
+            self._read.add(key)
+            return frozenset({EVERYBODY})
+        names = self.texts(key)
+        for name in names:
+            if name not in people:
+                self.fail(key, f"nobody in [people] is called '{name[:63]}'")
+        return frozenset(names)
+
+    def flag(self, key: str, *, default: bool) -> bool:
+        return bool(self._value(key, bool, "true or false")) if self.has(key) else default
+
+    def number(self, key: str, *, default: int, least: int, most: int) -> int:
+        value: int = self._value(key, int, "a whole number") if self.has(key) else default
+        if not least <= value <= most:
+            self.fail(key, f"must lie between {least} and {most}")
+        return value
+
+    def choice(self, key: str, kind: type[_Choice], *, default: _Choice) -> _Choice:
+        return self._convert(key, kind, f"must be one of {', '.join(kind)}") if self.has(key) else default
+
+    def duration(self, key: str, *, default: int, most: int) -> int:
+        if not self.has(key):
+            return default
+        seconds = find_duration(self._value(key, str, "a duration such as '2h'"))
+        if seconds is None or seconds > most:
+            self.fail(key, "must be a duration such as '30m', '2h' or '1h30m', and not too long")
+        return seconds
+
+    def hours(self, key: str) -> Hours:
+        return self._convert(key, Hours.parse, "")
+
+    def _convert(self, key: str, parse: Callable[[str], _Value], reason: str) -> _Value:
+        text: str = self._value(key, str, "text")
+        try:
+            return parse(text)
+        except ValueError as error:
+            self.fail(key, reason or str(error))

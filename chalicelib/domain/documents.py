@@ -1,0 +1,27 @@
+"""The document of an execution: what its input holds, so that every path a later state reads exists from the start."""
+
+from typing import Any
+
+from chalicelib.domain.endings import Outcome, Purpose
+
+
+def new_document(request_id: str, purpose: Purpose) -> dict[str, Any]:
+    """The input of an execution. Later states fill in one key each; nobody rewrites another's.
+
+    The order and the receipt start as null, which claims nothing: only the ledger can say that there is nothing to revoke.
+    """
+    unanswered = {"is_ok": False, "error": {"Error": "", "Cause": ""}}
+    return {
+        "request_id": request_id,
+        "purpose": str(purpose),
+        "policy": {"answer": "", "reason": "", "wait_seconds": 0},
+        "approval": {"verdict": ""},
+        "confirmation": {"is_confirmed": False, "reason": ""},
+        "database": {"order": None},
+        "prepared": {"bastion": unanswered, "database_user": unanswered},
+        "end": {"is_ending": False, "seconds_left": 0},
+        "failure": {"Error": "", "Cause": ""},
+        "revocation": {"receipt": None},
+        "closing": {"tunnels": {"ended": [], "kept": [], "unattributed": []}},
+        "report": {"outcome": str(Outcome.FAILED)},
+    }

@@ -1,0 +1,149 @@
+"""A grant: approved access with an end. ``live`` until the end is reached or asked for, ``ending`` until a receipt, ``gone``."""
+
+import math
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from chalicelib.defaults import Durations
+from chalicelib.domain.instances import Endpoint
+from chalicelib.domain.locations import DatabaseKind, Location, SessionDocument, TokenSource
+from chalicelib.domain.people import Person
+from chalicelib.domain.permissions import PermissionLevel
+from chalicelib.domain.requests import AccessRequest
+from chalicelib.domain.roles import person_role
+
+_PATIENCE_MINUTES = 2
+"""How late an end may be before somebody else than its own execution sees to it."""
+_HOUR = 60
+_DOUBLINGS_IN_AN_HOUR = 5
+
+
+class GrantState(StrEnum):
+    """The life of a grant, in order."""
+
+    LIVE = "live"
+    ENDING = "ending"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantFacts:
+    """What revocation needs to know, frozen when the grant is made: the catalogue may change while it lives."""
+
+    request_id: str
+    person: Person
+    location: str
+    level: PermissionLevel
+    kind: DatabaseKind
+    identifier: str
+    database: str
+    region: str
+    bastion: str
+    port: int
+    document: SessionDocument
+    token: TokenSource
+
+    @property
+    def role(self) -> str:
+        """The person's database user, always recomputed."""
+        return person_role(
+            location=self.location, person_id=self.person.person_id, level=self.level, name=self.person.name
+        )
+
+    @property
+    def key(self) -> str:
+        """The grant's identity: one per location, person and level."""
+        return grant_key(self.location, self.person, self.level)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """One grant as the ledger holds it. ``ends_at`` is the only authority on its end."""
+
+    facts: GrantFacts
+    state: GrantState
+    duration_seconds: int
+    created_at: datetime
+    ends_at: datetime
+    provision_by: datetime
+    """A provisioning order that commits later than this is rolled back."""
+    is_ordered: bool = False
+    """Has provisioning been ordered? If not, there is nothing to revoke in the database."""
+    delivered_at: datetime | None = None
+    instance_id: str | None = None
+    """The bastion instance that was delivered."""
+    writer: Endpoint | None = None
+
+
+def grant_key(location: str, person: Person, level: PermissionLevel) -> str:
+    """The identity of a person's grant for a location and level."""
+    return f"{location}#{person.person_id}#{level}"
+
+
+def new_grant(*, request: AccessRequest, location: Location, durations: Durations, now: datetime) -> Grant:
+    """The grant of a request, with its latest possible end: delivery may only set it earlier."""
+    provision_by = now + timedelta(seconds=durations.preparation)
+    return Grant(
+        facts=GrantFacts(
+            request_id=request.request_id,
+            person=request.person,
+            location=location.name,
+            level=request.level,
+            kind=location.kind,
+            identifier=location.identifier,
+            database=location.database,
+            region=location.region,
+            bastion=location.bastion.name,
+            port=location.port,
+            document=location.document,
+            token=location.token,
+        ),
+        state=GrantState.LIVE,
+        duration_seconds=request.duration_seconds,
+        created_at=now,
+        ends_at=provision_by + timedelta(seconds=request.duration_seconds),
+        provision_by=provision_by,
+    )
+
+
+def delivered(grant: Grant, *, instance_id: str, writer: Endpoint, now: datetime) -> Grant:
+    """The grant once its connection is delivered: the clock starts now, and never moves the end later."""
+    return replace(
+        grant,
+        delivered_at=now,
+        ends_at=min(grant.ends_at, now + timedelta(seconds=grant.duration_seconds)),
+        instance_id=instance_id,
+        writer=writer,
+    )
+
+
+def seconds_left(grant: Grant, now: datetime) -> int:
+    """Whole seconds that a live grant still has; 0 once less than a second is left, so that it never runs over."""
+    if grant.state is not GrantState.LIVE:
+        return 0
+    return max(0, math.floor((grant.ends_at - now).total_seconds()))
+
+
+def ensure_ending(grant: Grant, *, now: datetime, end_asked: bool) -> Grant:
+    """The grant as it stands after its end was looked at: ``ending`` if the end is reached or was asked for."""
+    if grant.state is GrantState.LIVE and (end_asked or seconds_left(grant, now) == 0):
+        return replace(grant, state=GrantState.ENDING, ends_at=min(grant.ends_at, now))
+    return grant
+
+
+def may_be_gone(grant: Grant, *, revoked_at: datetime, is_order_answered: bool) -> bool:
+    """Is a receipt of this time final? An order that was never answered may still commit until ``provision_by``."""
+    return not grant.is_ordered or is_order_answered or revoked_at > grant.provision_by
+
+
+def revocation_attempt(grant: Grant, now: datetime) -> int:
+    """Which attempt at a revocation is due: 0 for none yet, then ever more seldom, at least hourly.
+
+    The number depends on the lateness alone, so that whoever asks at the same time names the same execution.
+    """
+    late_minutes = (now - grant.ends_at).total_seconds() / 60
+    if late_minutes < _PATIENCE_MINUTES:
+        return 0
+    doublings = int(math.log2(late_minutes / _PATIENCE_MINUTES)) + 1
+    return doublings if late_minutes < _HOUR else _DOUBLINGS_IN_AN_HOUR + int(late_minutes // _HOUR)

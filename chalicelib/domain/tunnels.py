@@ -1,0 +1,51 @@
+"""Tunnels: which SSM sessions belong to which grant, and which belong to nobody. Pure."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from chalicelib.domain.grants import Grant, GrantState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tunnel:
+    """One SSM port-forwarding session on a bastion. ``owner`` is the AWS principal that opened it."""
+
+    session_id: str
+    owner: str
+    reason: str
+    started_at: datetime
+
+
+def is_tunnel_of(tunnel: Tunnel, grant: Grant) -> bool:
+    """Does the tunnel belong to the grant? By its owner where the person's AWS principals are known, else by its reason."""
+    person = grant.facts.person
+    if person.aws:
+        return person.owns_principal(tunnel.owner)
+    return tunnel.reason == grant.facts.request_id
+
+
+def is_explained(tunnel: Tunnel, grants: Iterable[Grant]) -> bool:
+    """Does any live grant explain the tunnel?"""
+    return any(grant.state is GrantState.LIVE and is_tunnel_of(tunnel, grant) for grant in grants)
+
+
+def tunnels_to_end(
+    tunnels: Collection[Tunnel], *, ended: Grant, others: Collection[Grant]
+) -> tuple[list[Tunnel], list[Tunnel], list[Tunnel]]:
+    """Sort the tunnels of one bastion once a grant has ended: those to end, those kept, those nobody explains.
+
+    A tunnel of the grant is kept while another live grant of the same person covers it. Grants through other bastions
+    explain nothing here.
+    """
+    here = [grant for grant in others if grant.facts.bastion == ended.facts.bastion]
+    covering = [
+        grant
+        for grant in here
+        if grant.facts.person.person_id == ended.facts.person.person_id
+        and grant.facts.request_id != ended.facts.request_id
+    ]
+    own = [tunnel for tunnel in tunnels if is_tunnel_of(tunnel, ended)]
+    kept = [tunnel for tunnel in own if is_explained(tunnel, covering)]
+    unexplained = [tunnel for tunnel in tunnels if tunnel not in own and not is_explained(tunnel, here)]
+    return [tunnel for tunnel in own if tunnel not in kept], kept, unexplained

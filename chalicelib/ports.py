@@ -1,0 +1,185 @@
+"""What the workflow needs from the world, as protocols. Adapters match them by shape and never import this file."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+from chalicelib.domain.bastions import Bastion, InstanceStatus
+from chalicelib.domain.cards import CardReference
+from chalicelib.domain.connections import ConnectionDetails
+from chalicelib.domain.decisions import DecisionRecord
+from chalicelib.domain.endings import Ending, Outcome
+from chalicelib.domain.grants import Grant
+from chalicelib.domain.instances import DatabaseInstances, Endpoint
+from chalicelib.domain.locations import BastionGroup, DatabaseKind
+from chalicelib.domain.orders import ProvisioningOrder, RevocationOrder
+from chalicelib.domain.policy import PolicyOutcome
+from chalicelib.domain.receipts import Receipt
+from chalicelib.domain.records import FiledRequest, RequestRecord
+from chalicelib.domain.requests import AccessRequest
+from chalicelib.domain.tunnels import Tunnel
+
+Clock = Callable[[], datetime]
+"""Now, in UTC."""
+
+
+class RequestLedger(Protocol):
+    """Requests and what was decided on them. Every method raises LedgerUnavailableError when the table does not answer."""
+
+    def file_request(self, request: AccessRequest, *, origin_id: str, open_limit: int) -> FiledRequest:
+        """Record a request once. A repeat of the same origin returns the first; a clash of open requests says which."""
+
+    def find_request(self, request_id: str) -> RequestRecord | None: ...
+
+    def require_request(self, request_id: str) -> RequestRecord:
+        """The request with everything recorded under it. Raises UnknownRequestError."""
+
+    def open_decision(self, record: DecisionRecord, *, task_token: str) -> DecisionRecord:
+        """Start the deciding, or find it started; either way the newest task token is kept. Returns what stands."""
+
+    def replace_decision(self, record: DecisionRecord) -> bool:
+        """Write a record whose version is one above the one that stands; False when somebody else was faster."""
+
+    def keep_approval_card(self, request_id: str, card: CardReference) -> None: ...
+
+    def keep_ready_card(self, request_id: str, card: CardReference) -> None: ...
+
+    def keep_hold_token(self, request_id: str, task_token: str) -> None: ...
+
+    def ask_end(self, request_id: str, *, at: datetime) -> None:
+        """Record that the holder wants the grant to end; the first asking stands."""
+
+    def close_request(self, request_id: str, outcome: Outcome, *, at: datetime) -> None:
+        """Record the end of a request, once, and free the person's place among the open ones."""
+
+
+class GrantLedger(Protocol):
+    """Grants. Conditional writes only; raises LedgerUnavailableError."""
+
+    def create_grant(self, grant: Grant) -> Grant:
+        """Write a new grant, or find the one of the same request. Raises GrantEndingError while an earlier one is ending.
+
+        Returns the grant that stands: another request's when that one is live.
+        """
+
+    def find_grant(self, key: str) -> Grant | None: ...
+
+    def replace_grant(self, seen: Grant, grant: Grant) -> bool:
+        """Write ``grant`` if what stands is still ``seen`` (same request, state, end and order); False otherwise."""
+
+    def open_grants(self) -> Sequence[Grant]:
+        """Every grant that is not gone, of everybody."""
+
+
+class BastionLedger(Protocol):
+    """Bastions and the leases on them. Conditional writes only; raises LedgerUnavailableError."""
+
+    def find_bastion(self, name: str) -> Bastion: ...
+
+    def take_lease(self, name: str, request_id: str, *, until: datetime) -> bool:
+        """One write; False while the bastion is stopping or terminating. Renewing is taking again."""
+
+    def release_lease(self, name: str, request_id: str, *, at: datetime) -> None: ...
+
+    def expire_lease(self, name: str, request_id: str, *, seen: datetime) -> None:
+        """Remove a lease if its end is still the one that was seen."""
+
+    def mark_idle(self, name: str, *, at: datetime) -> None:
+        """Note since when nobody holds a lease, unless somebody does or it is noted already."""
+
+    def replace_bastion(self, seen: Bastion, bastion: Bastion, *, only_if_unleased: bool) -> bool:
+        """Write everything but leases and idleness if state, generation and instance are as seen; False otherwise."""
+
+
+class BastionHost(Protocol):
+    """The instances themselves."""
+
+    def status(self, instance_id: str) -> InstanceStatus: ...
+
+    def launch(self, group: BastionGroup, *, generation: int) -> str:
+        """Launch once per bastion and generation; returns the instance id. Raises BastionCapacityError."""
+
+    def start(self, instance_id: str) -> None: ...
+
+    def stop(self, instance_id: str) -> None: ...
+
+    def terminate(self, instance_id: str) -> None: ...
+
+
+class Invocations(Protocol):
+    """Functions, invoked and not waited for."""
+
+    def issue_token(self, *, request_id: str, view_id: str, person_id: str) -> None:
+        """Have a token made and shown in an open view. Raises LedgerUnavailableError when it could not be asked for."""
+
+
+class Tunnels(Protocol):
+    """SSM sessions."""
+
+    def open_tunnels(self, instance_id: str) -> Sequence[Tunnel]: ...
+
+    def end_tunnel(self, session_id: str) -> None: ...
+
+
+class DatabaseDirectory(Protocol):
+    """Which instances a location has at the moment."""
+
+    def find_instances(self, *, kind: DatabaseKind, identifier: str, region: str) -> DatabaseInstances:
+        """Raises DatabaseNotFoundError."""
+
+
+class AuthTokens(Protocol):
+    """Database tokens, signed locally."""
+
+    def sign(self, endpoint: Endpoint, user: str, region: str) -> str: ...
+
+
+class Executions(Protocol):
+    """The workflow engine."""
+
+    def start(self, name: str, document: Mapping[str, Any]) -> None:
+        """Start an execution once; one of that name already there is success."""
+
+    def wake(self, task_token: str) -> None:
+        """Answer a waiting state. The answer carries no facts; a token that waits no more is success."""
+
+    def is_running(self, name: str) -> bool: ...
+
+
+class Notifier(Protocol):
+    """People, told. Raises SlackUnavailableError."""
+
+    def ask_approvers(self, request: AccessRequest, policy: PolicyOutcome, closes_at: datetime) -> CardReference: ...
+
+    def show_decision(self, card: CardReference, request: AccessRequest, record: DecisionRecord) -> None: ...
+
+    def deliver(self, request: AccessRequest, grant: Grant, connection: ConnectionDetails) -> CardReference: ...
+
+    def report(self, ending: Ending) -> None: ...
+
+
+class TokenView(Protocol):
+    """The modal in which a person waits for a token. Raises SlackUnavailableError."""
+
+    def show_token(self, view_id: str, token: str, connection: ConnectionDetails, *, expires_at: datetime) -> None: ...
+
+    def show_refusal(self, view_id: str, request_id: str, reason: str) -> None: ...
+
+
+class DatabaseAdmin(Protocol):
+    """The control plane's own login in a location's database."""
+
+    def provision(self, order: ProvisioningOrder) -> None:
+        """Make the user, or find it made. Raises DatabaseUnavailable-, DatabaseSetup- and OrderExpiredError."""
+
+    def try_login(self, order: ProvisioningOrder) -> None:
+        """Log in as the person once. Raises LoginRefusedError."""
+
+    def revoke(self, order: RevocationOrder) -> Receipt:
+        """Take the user away and read back what is left. Raises DatabaseUnavailable- and RevocationIncompleteError."""
+
+
+class AuditTrail(Protocol):
+    """What happened, chained per request."""
+
+    def append(self, request_id: str, event: str, facts: Mapping[str, Any], *, at: datetime) -> None: ...
