@@ -1,0 +1,106 @@
+"""Bastions and their leases in the ledger, one item per bastion. Leases change only by writes of their own."""
+
+from datetime import datetime
+
+from chalicelib.aws.table import Item, Table, Write
+from chalicelib.domain.bastions import Bastion, BastionState
+from chalicelib.domain.payloads import from_payload, to_payload
+
+_WRITTEN_APART = {"name", "leases", "idle_since"}
+_CLOSED_TO_LEASES = (BastionState.STOPPING, BastionState.TERMINATING)
+
+
+class DynamoBastionLedger:
+    """Items ``BASTION#<name>``: state, generation, instance and a map of leases."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def find_bastion(self, name: str) -> Bastion:
+        """The bastion as it stands; one never heard of is absent."""
+        item = self._table.find(*_key(name))
+        return _read(item) if item else Bastion(name=name)
+
+    def take_lease(self, name: str, request_id: str, *, until: datetime) -> bool:
+        """One write, refused while the bastion is stopping or terminating."""
+        take = Write(
+            key=_key(name),
+            update="SET #leases.#request = :until REMOVE #idle_since",
+            condition="attribute_exists(pk) AND NOT #state IN (:stopping, :terminating)",
+            names={"request": request_id},
+            values={"until": to_payload(until)} | {state.value: state.value for state in _CLOSED_TO_LEASES},
+        )
+        taken = self._table.write(take)
+        if not taken.is_done and taken.item is None:
+            self._table.write(
+                Write(key=_key(name), item=to_payload(Bastion(name=name)), condition="attribute_not_exists(pk)")
+            )
+            taken = self._table.write(take)
+        return taken.is_done
+
+    def release_lease(self, name: str, request_id: str, *, at: datetime) -> None:
+        """Give a lease up; the bastion is idle from then on if it was the last."""
+        released = self._table.write(
+            Write(
+                key=_key(name),
+                update="REMOVE #leases.#request",
+                condition="attribute_exists(#leases.#request)",
+                names={"request": request_id},
+            )
+        )
+        if released.is_done:
+            self.mark_idle(name, at=at)
+
+    def expire_lease(self, name: str, request_id: str, *, seen: datetime) -> None:
+        """Remove a lease that was not renewed since it was seen."""
+        expired = self._table.write(
+            Write(
+                key=_key(name),
+                update="REMOVE #leases.#request",
+                condition="#leases.#request = :seen",
+                names={"request": request_id},
+                values={"seen": to_payload(seen)},
+            )
+        )
+        if expired.is_done:
+            self.mark_idle(name, at=seen)
+
+    def replace_bastion(self, seen: Bastion, bastion: Bastion, *, only_if_unleased: bool) -> bool:
+        """Write everything but leases and idleness, if state, generation and instance are still as seen."""
+        old, new = to_payload(seen), to_payload(bastion)
+        fields = [field for field in new if field not in _WRITTEN_APART]
+        condition = "#state = :seen_state AND #generation = :seen_generation AND #instance_id = :seen_instance"
+        return self._table.write(
+            Write(
+                key=_key(bastion.name),
+                update="SET " + ", ".join(f"#{field} = :{field}" for field in fields),
+                condition=condition + (" AND size(#leases) = :zero" if only_if_unleased else ""),
+                values={field: new[field] for field in fields}
+                | {
+                    "seen_state": old["state"],
+                    "seen_generation": old["generation"],
+                    "seen_instance": old["instance_id"],
+                }
+                | ({"zero": 0} if only_if_unleased else {}),
+            )
+        ).is_done
+
+    def mark_idle(self, name: str, *, at: datetime) -> None:
+        """Note since when nobody holds a lease, unless somebody does or it is noted already."""
+        self._table.write(
+            Write(
+                key=_key(name),
+                update="SET #idle_since = :at",
+                condition="attribute_exists(#leases) AND size(#leases) = :zero"
+                " AND (attribute_not_exists(#idle_since) OR #idle_since = :none)",
+                values={"at": to_payload(at), "zero": 0, "none": None},
+            )
+        )
+
+
+def _key(name: str) -> tuple[str, str]:
+    return f"BASTION#{name}", "BASTION"
+
+
+def _read(item: Item) -> Bastion:
+    return from_payload(Bastion, item)

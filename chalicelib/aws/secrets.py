@@ -1,0 +1,28 @@
+"""Slack's two secrets, kept as one secret in Secrets Manager."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from chalicelib.aws.clients import translated
+from chalicelib.domain.errors import SettingsError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlackSecrets:
+    """The signing secret and the bot token; neither shows in a repr."""
+
+    signing_secret: str = field(repr=False)
+    bot_token: str = field(repr=False)
+
+
+def read_slack_secrets(secretsmanager: Any, secret_id: str) -> SlackSecrets:
+    """Read both. Raises SettingsError when the secret cannot be read or lacks a part."""
+    with translated(SettingsError, "Slack's secret cannot be read; store it with the deployment"):
+        text = secretsmanager.get_secret_value(SecretId=secret_id)["SecretString"]
+    try:
+        values = json.loads(text)
+        return SlackSecrets(signing_secret=str(values["signing_secret"]), bot_token=str(values["bot_token"]))
+    except (ValueError, TypeError, KeyError):
+        # Not chained: the cause would quote the secret.
+        raise SettingsError("Slack's secret must hold a signing_secret and a bot_token; store it anew.") from None

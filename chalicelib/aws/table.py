@@ -1,0 +1,164 @@
+"""The ledger's DynamoDB table: plain values in and out, conditional writes as booleans, AWS's errors translated."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import ClientError
+
+from chalicelib.aws.clients import error_code, translated
+from chalicelib.domain.errors import LedgerUnavailableError
+
+Item = dict[str, Any]
+WATCH_INDEX = "watch-index"
+
+_NAME = re.compile(r"#(\w+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Write:
+    """One conditional write. ``#word`` in an expression stands for the attribute of that name, or what ``names`` says.
+
+    With an ``update`` expression it updates ``key``; without, it puts ``item``.
+    """
+
+    key: tuple[str, str]
+    item: Mapping[str, Any] | None = None
+    update: str | None = None
+    condition: str | None = None
+    names: Mapping[str, str] | None = None
+    values: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What a conditional write came to, and the item that stood in its way or stands now."""
+
+    is_done: bool
+    item: Item | None = None
+
+
+class Table:
+    """Reads are consistent. Every method raises LedgerUnavailableError when DynamoDB does not answer."""
+
+    def __init__(self, client: Any, name: str) -> None:
+        self._client = client
+        self._name = name
+
+    def find(self, pk: str, sk: str) -> Item | None:
+        """One item, or None."""
+        with _ledger():
+            answer = self._client.get_item(TableName=self._name, Key=_key((pk, sk)), ConsistentRead=True)
+        return _plain(answer["Item"]) if "Item" in answer else None
+
+    def query(self, pk: str, *, last: int | None = None) -> list[Item]:
+        """All items under one partition in order, or only the last few, newest first."""
+        return self._pages(
+            KeyConditionExpression="pk = :pk",
+            ExpressionAttributeValues=_typed({":pk": pk}),
+            ConsistentRead=True,
+            ScanIndexForward=last is None,
+            **({"Limit": last, "PaginationConfig": {"MaxItems": last}} if last else {}),
+        )
+
+    def watched(self, kind: str) -> list[Item]:
+        """The items of a kind that are still being watched, by when they end. Read from an index, so a moment old."""
+        return self._pages(
+            IndexName=WATCH_INDEX,
+            KeyConditionExpression="watch = :kind",
+            ExpressionAttributeValues=_typed({":kind": kind}),
+        )
+
+    def _pages(self, **query: Any) -> list[Item]:
+        with _ledger():
+            pages = self._client.get_paginator("query").paginate(TableName=self._name, **query)
+            return [_plain(item) for page in pages for item in page["Items"]]
+
+    def write(self, write: Write) -> Written:
+        """Carry out one conditional write; not done, with the item in its way, when the condition does not hold."""
+        arguments = _arguments(write, self._name)
+        with _ledger():
+            try:
+                if write.update is None:
+                    self._client.put_item(**arguments, ReturnValuesOnConditionCheckFailure="ALL_OLD")
+                    return Written(is_done=True)
+                answer = self._client.update_item(
+                    **arguments, ReturnValues="ALL_NEW", ReturnValuesOnConditionCheckFailure="ALL_OLD"
+                )
+                return Written(is_done=True, item=_plain(answer["Attributes"]))
+            except ClientError as error:
+                if error_code(error) != "ConditionalCheckFailedException":
+                    raise
+                standing: Any = error.response.get("Item")
+                return Written(is_done=False, item=_plain(standing) if standing else None)
+
+    def write_together(self, writes: Sequence[Write]) -> list[Written]:
+        """Carry out several conditional writes, all or none. Not done: the ones whose conditions did not hold."""
+        actions = []
+        for write in writes:
+            arguments = _arguments(write, self._name) | {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+            actions.append({"Put" if write.update is None else "Update": arguments})
+        with _ledger():
+            try:
+                self._client.transact_write_items(TransactItems=actions)
+            except ClientError as error:
+                reasons = error.response.get("CancellationReasons", [])
+                if not any(reason.get("Code") == "ConditionalCheckFailed" for reason in reasons):
+                    raise
+                return [
+                    Written(
+                        is_done=reason.get("Code") != "ConditionalCheckFailed",
+                        item=_plain(reason["Item"]) if reason.get("Item") else None,
+                    )
+                    for reason in reasons
+                ]
+        return [Written(is_done=True) for _ in writes]
+
+
+def _ledger() -> Any:
+    return translated(LedgerUnavailableError, "The ledger did not answer; try again in a minute")
+
+
+def _arguments(write: Write, table: str) -> dict[str, Any]:
+    arguments: dict[str, Any] = {"TableName": table}
+    if write.update is None:
+        pk, sk = write.key
+        arguments["Item"] = _typed({**(write.item or {}), "pk": pk, "sk": sk})
+    else:
+        arguments["Key"] = _key(write.key)
+        arguments["UpdateExpression"] = write.update
+    if write.condition is not None:
+        arguments["ConditionExpression"] = write.condition
+    if words := set(_NAME.findall(f"{write.update} {write.condition}")):
+        given = write.names or {}
+        arguments["ExpressionAttributeNames"] = {f"#{word}": given.get(word, word) for word in words}
+    if write.values:
+        arguments["ExpressionAttributeValues"] = _typed({f":{name}": value for name, value in write.values.items()})
+    return arguments
+
+
+def _key(key: tuple[str, str]) -> dict[str, Any]:
+    return _typed({"pk": key[0], "sk": key[1]})
+
+
+def _typed(values: Mapping[str, Any]) -> dict[str, Any]:
+    serialize = TypeSerializer().serialize
+    return {name: serialize(value) for name, value in values.items()}
+
+
+def _plain(item: Mapping[str, Any]) -> Item:
+    deserialize = TypeDeserializer().deserialize
+    return {name: _without_decimals(deserialize(value)) for name, value in item.items()}
+
+
+def _without_decimals(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return int(value)
+    if isinstance(value, dict):
+        return {name: _without_decimals(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_decimals(inner) for inner in value]
+    return value
