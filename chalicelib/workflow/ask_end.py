@@ -1,0 +1,20 @@
+"""The holder asks for the end: record it, wake the hold. What ends the grant is the ledger, not the waking."""
+
+from chalicelib.domain.decisions import Refusal
+from chalicelib.domain.people import Person
+from chalicelib.ports import Clock, Executions, RequestLedger
+
+
+def ask_end(
+    *, request_id: str, person: Person | None, requests: RequestLedger, executions: Executions, clock: Clock
+) -> Refusal | None:
+    """Record that the grant shall end now; None when recorded. Raises UnknownRequestError."""
+    record = requests.require_request(request_id)
+    if person is None or person.person_id != record.request.person.person_id:
+        return Refusal(reason=f"{request_id} is not yours to end.")
+    if record.outcome is not None:
+        return Refusal(reason=f"{request_id} has ended already.")
+    requests.ask_end(request_id, at=clock())
+    if (token := requests.require_request(request_id).hold_token) is not None:
+        executions.wake(token)
+    return None

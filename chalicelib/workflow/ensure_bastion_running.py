@@ -1,0 +1,46 @@
+"""EnsureBastionRunning: lease the bastion for the grant's whole life and see it connected. Asked again until it is."""
+
+from datetime import timedelta
+
+from chalicelib.defaults import Durations
+from chalicelib.domain.bastions import Step, is_agent_new_enough, next_step_to_run, next_step_to_settle
+from chalicelib.domain.catalogue import Catalogue
+from chalicelib.domain.errors import BastionNotReadyError, DeliveryFailedError
+from chalicelib.domain.grants import GrantState, grant_key
+from chalicelib.ports import BastionHost, BastionLedger, Clock, GrantLedger, RequestLedger
+from chalicelib.workflow.drive_bastion import drive_bastion
+
+
+def ensure_bastion_running(
+    *,
+    request_id: str,
+    catalogue: Catalogue,
+    durations: Durations,
+    requests: RequestLedger,
+    grants: GrantLedger,
+    bastions: BastionLedger,
+    host: BastionHost,
+    clock: Clock,
+) -> str:
+    """The id of a connected instance. Raises BastionNotReadyError and BastionCapacityError, to be asked again, and
+    DeliveryFailedError when its agent is too old to forward.
+    """
+    request = requests.require_request(request_id).request
+    grant = grants.find_grant(grant_key(request.location, request.person, request.level))
+    if grant is None or grant.facts.request_id != request_id or grant.state is not GrantState.LIVE:
+        raise DeliveryFailedError(f"The grant of {request_id} is not live any more; no bastion is started for it.")
+    group = catalogue.require_location(request.location).bastion
+    lease_until = grant.ends_at + timedelta(seconds=durations.lease_margin)
+    is_leased = bastions.take_lease(group.name, request_id, until=lease_until)
+    plan = next_step_to_run if is_leased else next_step_to_settle
+    step, bastion, status = drive_bastion(
+        group=group, plan=plan, durations=durations, bastions=bastions, host=host, clock=clock
+    )
+    if step is not Step.READY or bastion.instance_id is None:
+        raise BastionNotReadyError(f"The bastion {group.name} did not connect to Session Manager in time. Ask again.")
+    if not is_agent_new_enough(status.agent_version):
+        raise DeliveryFailedError(
+            f"The SSM agent of the bastion {group.name} is too old ({status.agent_version}); 3.1.1374.0 is the least. "
+            "Ask the people who run Drawbridge to replace the bastion."
+        )
+    return bastion.instance_id

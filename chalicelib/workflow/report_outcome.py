@@ -1,0 +1,63 @@
+"""ReportOutcome: name the end, close the books, tell the people. The receipt alone makes a grant gone."""
+
+from dataclasses import replace
+
+from chalicelib.domain.endings import Course, Ending, Outcome, decide_outcome
+from chalicelib.domain.grants import Grant, GrantState, grant_key, may_be_gone
+from chalicelib.domain.receipts import ClosedTunnels, Receipt
+from chalicelib.ports import AuditTrail, Clock, GrantLedger, Notifier, RequestLedger
+
+
+def report_outcome(
+    *,
+    request_id: str,
+    course: Course,
+    receipt: Receipt | None,
+    tunnels: ClosedTunnels,
+    requests: RequestLedger,
+    grants: GrantLedger,
+    notifier: Notifier,
+    audit: AuditTrail,
+    clock: Clock,
+) -> Outcome:
+    """The outcome, recorded and told. A request that was reported before keeps its outcome; only what changed is told."""
+    record = requests.require_request(request_id)
+    request = record.request
+    grant = grants.find_grant(grant_key(request.location, request.person, request.level))
+    if grant is not None and grant.facts.request_id != request_id:
+        grant = None
+    is_revoked = _is_revoked(grant, receipt, course)
+    decided, explanation = decide_outcome(course, request_id=request_id)
+    outcome = record.outcome or decided
+    if is_revoked and grant is not None and grant.state is not GrantState.GONE:
+        grants.replace_grant(grant, replace(grant, state=GrantState.GONE))
+    if record.outcome is None:
+        requests.close_request(request_id, outcome, at=clock())
+        audit.append(request_id, "ended", {"outcome": outcome, "explanation": explanation}, at=clock())
+    if receipt is not None:
+        audit.append(request_id, "receipt", {"receipt": receipt, "is_revoked": is_revoked}, at=clock())
+    notifier.report(
+        Ending(
+            request=request,
+            outcome=outcome,
+            explanation=explanation,
+            grant=grant,
+            decisions=record.decisions,
+            receipt=receipt,
+            tunnels=tunnels,
+            is_revoked=is_revoked,
+            approval_card=record.approval_card,
+            ready_card=record.ready_card,
+        )
+    )
+    return outcome
+
+
+def _is_revoked(grant: Grant | None, receipt: Receipt | None, course: Course) -> bool:
+    if grant is None or grant.state is GrantState.GONE or not grant.is_ordered:
+        return True
+    return (
+        receipt is not None
+        and receipt.proves_end
+        and may_be_gone(grant, revoked_at=receipt.read_at, is_order_answered=course.is_order_answered)
+    )

@@ -1,0 +1,36 @@
+"""WarmBastion: get the bastion on its way while people decide, under a lease that ends with the ask."""
+
+from datetime import timedelta
+
+from chalicelib.defaults import Durations
+from chalicelib.domain.bastions import next_step_to_run, next_step_to_settle
+from chalicelib.domain.catalogue import Catalogue
+from chalicelib.ports import BastionHost, BastionLedger, Clock, RequestLedger
+from chalicelib.workflow.drive_bastion import drive_bastion
+
+
+def warm_bastion(
+    *,
+    request_id: str,
+    catalogue: Catalogue,
+    durations: Durations,
+    requests: RequestLedger,
+    bastions: BastionLedger,
+    host: BastionHost,
+    clock: Clock,
+) -> bool:
+    """Start the bastion without waiting for it; False when the location does not want that."""
+    location = catalogue.require_location(requests.require_request(request_id).request.location)
+    if not location.warm_up:
+        return False
+    until = clock() + timedelta(seconds=durations.approval_wait + durations.stop_settling)
+    is_leased = bastions.take_lease(location.bastion.name, request_id, until=until)
+    drive_bastion(
+        group=location.bastion,
+        plan=next_step_to_run if is_leased else next_step_to_settle,
+        durations=durations,
+        bastions=bastions,
+        host=host,
+        clock=clock,
+    )
+    return True
