@@ -1,0 +1,17 @@
+"""The Chalice app: the Slack route, and the list of functions to deploy."""
+
+from chalice.app import Chalice
+
+from chalicelib.functions import slack
+from chalicelib.settings import is_on_lambda
+
+app = Chalice(app_name="drawbridge")
+app.register_blueprint(slack.blueprint)
+
+if not is_on_lambda():
+    # Each of these is deployed with its own module as its handler, so a function loads only what it needs. Here, in the
+    # function that owes Slack an answer within three seconds, they would load psycopg.
+    from chalicelib.functions import conversation, database, workflow
+
+    for module in (workflow, conversation, database):
+        app.register_blueprint(module.blueprint)

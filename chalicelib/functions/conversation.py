@@ -1,0 +1,148 @@
+"""Functions that need AWS and tell people something in Slack."""
+
+from functools import cache
+from typing import Any
+
+from chalice import Blueprint
+from slack_sdk import WebClient
+from slack_sdk.http_retry.builtin_handlers import ConnectionErrorRetryHandler, RateLimitErrorRetryHandler
+
+from chalicelib.aws.auth_tokens import RdsAuthTokens
+from chalicelib.aws.clients import client
+from chalicelib.aws.secrets import read_slack_secrets
+from chalicelib.domain.endings import Course, Prepared, Purpose, StepError
+from chalicelib.domain.payloads import from_payload
+from chalicelib.domain.receipts import ClosedTunnels, Receipt
+from chalicelib.functions import aws_collaborators as aws
+from chalicelib.functions.clock import now
+from chalicelib.functions.packed_catalogue import packed_catalogue
+from chalicelib.observability import observed
+from chalicelib.settings import current_settings
+from chalicelib.slack.notifier import SlackNotifier
+from chalicelib.slack.token_view import SlackTokenView
+from chalicelib.workflow import close_approval as close_approval_verb
+from chalicelib.workflow import deliver_connection as deliver_connection_verb
+from chalicelib.workflow import issue_token as issue_token_verb
+from chalicelib.workflow import report_outcome as report_outcome_verb
+from chalicelib.workflow import request_approval as request_approval_verb
+from chalicelib.workflow.find_database_instances import DatabaseOrder
+
+blueprint = Blueprint(__name__)
+
+
+@blueprint.lambda_function()
+@observed
+def request_approval(event: Any, context: Any) -> Any:
+    """``{request_id, task_token}`` → nothing; the state waits for its token."""
+    request_approval_verb.request_approval(
+        request_id=event["request_id"],
+        task_token=event["task_token"],
+        catalogue=packed_catalogue(),
+        durations=current_settings().durations,
+        requests=aws.requests(),
+        executions=aws.executions(),
+        notifier=_notifier(),
+        clock=now,
+    )
+    return {}
+
+
+@blueprint.lambda_function()
+@observed
+def close_approval(event: Any, context: Any) -> Any:
+    """``{request_id}`` → ``{verdict}``."""
+    verdict = close_approval_verb.close_approval(
+        request_id=event["request_id"],
+        requests=aws.requests(),
+        notifier=_notifier(),
+        audit=aws.audit(),
+        clock=now,
+    )
+    return {"verdict": verdict}
+
+
+@blueprint.lambda_function()
+@observed
+def deliver_connection(event: Any, context: Any) -> Any:
+    """``{request_id, order}`` → ``{}``."""
+    deliver_connection_verb.deliver_connection(
+        request_id=event["request_id"],
+        order=from_payload(DatabaseOrder, event["order"], path="order"),
+        certificate_bundle=current_settings().certificate_bundle,
+        requests=aws.requests(),
+        grants=aws.grants(),
+        bastions=aws.bastions(),
+        host=aws.bastion_host(),
+        notifier=_notifier(),
+        audit=aws.audit(),
+        clock=now,
+    )
+    return {}
+
+
+@blueprint.lambda_function()
+@observed
+def report_outcome(event: Any, context: Any) -> Any:
+    """The document of an execution at its end → ``{outcome}``."""
+    outcome = report_outcome_verb.report_outcome(
+        request_id=event["request_id"],
+        course=Course(
+            purpose=Purpose(event["purpose"]),
+            policy_answer=event["policy"]["answer"],
+            policy_reason=event["policy"]["reason"],
+            verdict=event["approval"]["verdict"],
+            is_confirmed=event["confirmation"]["is_confirmed"],
+            confirmation_reason=event["confirmation"]["reason"],
+            bastion=from_payload(Prepared, event["prepared"]["bastion"], path="prepared.bastion"),
+            database_user=from_payload(Prepared, event["prepared"]["database_user"], path="prepared.database_user"),
+            failure=from_payload(StepError, event["failure"], path="failure"),
+        ),
+        receipt=from_payload(Receipt, event["receipt"], path="receipt") if event["receipt"] else None,
+        tunnels=from_payload(ClosedTunnels, event["tunnels"], path="tunnels"),
+        requests=aws.requests(),
+        grants=aws.grants(),
+        notifier=_notifier(),
+        audit=aws.audit(),
+        clock=now,
+    )
+    return {"outcome": outcome}
+
+
+@blueprint.lambda_function()
+@observed
+def issue_token(event: Any, context: Any) -> Any:
+    """``{request_id, view_id, person_id}`` → ``{}``; the token goes to the open view and nowhere else."""
+    settings = current_settings()
+    issue_token_verb.issue_token(
+        request_id=event["request_id"],
+        view_id=event["view_id"],
+        person_id=event["person_id"],
+        certificate_bundle=settings.certificate_bundle,
+        durations=settings.durations,
+        requests=aws.requests(),
+        grants=aws.grants(),
+        tokens=RdsAuthTokens(),
+        view=SlackTokenView(_slack()),
+        audit=aws.audit(),
+        clock=now,
+    )
+    return {}
+
+
+def _notifier() -> SlackNotifier:
+    return SlackNotifier(_slack(), packed_catalogue())
+
+
+@cache
+def _slack() -> WebClient:
+    settings = current_settings()
+    slack = WebClient(
+        token=read_slack_secrets(client("secretsmanager"), settings.slack_secret).bot_token,
+        base_url=settings.slack_api,
+        timeout=10,
+    )
+    slack.retry_handlers = [
+        ConnectionErrorRetryHandler(max_retry_count=1),
+        RateLimitErrorRetryHandler(max_retry_count=1),
+    ]
+    return slack

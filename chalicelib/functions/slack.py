@@ -1,0 +1,180 @@
+"""The Slack endpoint, the only thing that faces the internet. It verifies, parses, has one act judged and recorded, and answers.
+
+Loads neither psycopg nor anything else that a cold start within Slack's three seconds cannot afford.
+"""
+
+from collections.abc import Collection
+from functools import cache
+from http import HTTPStatus
+from time import monotonic
+from typing import Any
+
+from chalice import Blueprint, Response
+from slack_bolt import App
+from slack_sdk import WebClient
+
+from chalicelib.aws.clients import client
+from chalicelib.aws.invocations import LambdaInvocations
+from chalicelib.aws.secrets import SlackSecrets, read_slack_secrets
+from chalicelib.domain.connections import ConnectionDetails
+from chalicelib.domain.decisions import DecisionRecord, Refusal
+from chalicelib.domain.filings import AlreadyAsked, AlreadyHeld, Asked
+from chalicelib.domain.people import Person
+from chalicelib.functions import aws_collaborators as aws
+from chalicelib.functions.clock import now
+from chalicelib.functions.packed_catalogue import packed_catalogue
+from chalicelib.observability import logger, redacted
+from chalicelib.settings import current_settings
+from chalicelib.slack.app import SignedRequest, build_app, has_readable_timestamp
+from chalicelib.slack.notifier import SlackNotifier
+from chalicelib.workflow import ask_end as ask_end_verb
+from chalicelib.workflow import file_request as file_request_verb
+from chalicelib.workflow import find_connection as find_connection_verb
+from chalicelib.workflow import record_decision as record_decision_verb
+
+blueprint = Blueprint(__name__)
+_CONTENT_TYPES = ["application/x-www-form-urlencoded", "application/json"]
+_REREAD_SECONDS = 60
+"""How long a rotated signing secret may go unnoticed, and how seldom strangers can make us read the secret."""
+
+
+@blueprint.route("/slack/events", methods=["POST"], content_types=_CONTENT_TYPES)
+def slack_events() -> Response:
+    """Everything that Slack sends. 401 for what is not signed, 400 for what cannot be read; nothing of either is logged."""
+    request: Any = blueprint.current_request
+    headers = dict(request.headers)
+    if not has_readable_timestamp(headers):
+        return Response(body="", status_code=HTTPStatus.UNAUTHORIZED)
+    try:
+        signed = SignedRequest(body=request.raw_body.decode("utf-8"), headers=headers)
+    except (ValueError, TypeError):
+        return Response(body="", status_code=HTTPStatus.BAD_REQUEST)
+    answer = _endpoint().app().dispatch(signed)
+    if answer.status == HTTPStatus.UNAUTHORIZED and _endpoint().has_new_secrets():
+        answer = _endpoint().app().dispatch(signed)
+    return Response(
+        body=answer.body,
+        status_code=answer.status,
+        headers={name: values[0] for name, values in answer.headers.items() if name.lower() == "content-type"},
+    )
+
+
+@cache
+def _endpoint() -> "_Endpoint":
+    return _Endpoint()
+
+
+class _Endpoint:
+    """The bolt app for the secrets as last read."""
+
+    def __init__(self) -> None:
+        self._secrets = _read_secrets()
+        self._read_at = monotonic()
+        self._app = _build(self._secrets)
+
+    def app(self) -> App:
+        return self._app
+
+    def has_new_secrets(self) -> bool:
+        """Read the secrets again after a signature failed: has somebody rotated them?"""
+        if monotonic() - self._read_at < _REREAD_SECONDS:
+            return False
+        fresh, self._read_at = _read_secrets(), monotonic()
+        if fresh == self._secrets:
+            return False
+        self._secrets, self._app = fresh, _build(fresh)
+        return True
+
+
+def _read_secrets() -> SlackSecrets:
+    return read_slack_secrets(client("secretsmanager"), current_settings().slack_secret)
+
+
+def _build(secrets: SlackSecrets) -> App:
+    settings = current_settings()
+    return build_app(
+        acts=_AwsActs(secrets.bot_token),
+        app_id=settings.slack_app,
+        signing_secret=secrets.signing_secret,
+        bot_token=secrets.bot_token,
+        api=settings.slack_api,
+        report_error=_report_error,
+    )
+
+
+def _report_error(error_id: str, error: Exception) -> None:
+    logger.error("a listener failed", extra={"error_id": error_id, "error": redacted(repr(error))[:500]})
+
+
+class _AwsActs:
+    """What the listeners may have done, by the verbs of the workflow on AWS."""
+
+    def __init__(self, bot_token: str) -> None:
+        self._bot_token = bot_token
+
+    @property
+    def team(self) -> str:
+        return packed_catalogue().team
+
+    @property
+    def locations(self) -> Collection[str]:
+        return packed_catalogue().locations
+
+    def find_person(self, slack: str) -> Person | None:
+        return packed_catalogue().find_person(team=self.team, slack=slack)
+
+    def file_request(
+        self, *, person: Person | None, text: str, origin_id: str
+    ) -> Asked | AlreadyHeld | AlreadyAsked | Refusal:
+        return file_request_verb.file_request(
+            person=person,
+            text=text,
+            origin_id=origin_id,
+            catalogue=packed_catalogue(),
+            durations=current_settings().durations,
+            requests=aws.requests(),
+            grants=aws.grants(),
+            executions=aws.executions(),
+            now=now(),
+        )
+
+    def record_decision(self, *, person: Person | None, request_id: str, approves: bool) -> DecisionRecord | Refusal:
+        return record_decision_verb.record_decision(
+            request_id=request_id,
+            person=person,
+            approves=approves,
+            catalogue=packed_catalogue(),
+            requests=aws.requests(),
+            executions=aws.executions(),
+            clock=now,
+        )
+
+    def show_progress(self, record: DecisionRecord) -> None:
+        filed = aws.requests().require_request(record.request_id)
+        if filed.approval_card is not None:
+            slack = WebClient(token=self._bot_token, base_url=current_settings().slack_api, timeout=2)
+            SlackNotifier(slack, packed_catalogue()).show_decision(filed.approval_card, filed.request, record)
+
+    def ask_end(self, *, person: Person | None, request_id: str) -> Refusal | None:
+        return ask_end_verb.ask_end(
+            request_id=request_id,
+            person=person,
+            requests=aws.requests(),
+            executions=aws.executions(),
+            clock=now,
+        )
+
+    def find_connection(self, *, person_id: str, request_id: str) -> ConnectionDetails | Refusal:
+        return find_connection_verb.find_connection(
+            request_id=request_id,
+            person_id=person_id,
+            certificate_bundle=current_settings().certificate_bundle,
+            requests=aws.requests(),
+            grants=aws.grants(),
+            now=now(),
+        )
+
+    def issue_token(self, *, person_id: str, request_id: str, view_id: str) -> None:
+        LambdaInvocations(client("lambda"), current_settings().issue_token_function).issue_token(
+            request_id=request_id, view_id=view_id, person_id=person_id
+        )
