@@ -1,0 +1,110 @@
+"""What the local workspace starts with: people in Slack, a VPC and an Aurora cluster in AWS, two databases with a little data."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from chalicelib.aws.table import WATCH_INDEX
+from chalicelib.postgres.owner_setup import owner_setup
+from local.postgres import PostgresServer, create_database, create_rds_roles
+from local.slack.api import BOT, SlackUser
+
+REGION, ACCOUNT = "eu-west-1", "123456789012"
+TABLE, SECRET, LAUNCH_TEMPLATE = "drawbridge", "drawbridge/slack", "drawbridge-bastion"
+TEAM, APP, SIGNING_SECRET, BOT_TOKEN = "T0EXAMPLE", "A0EXAMPLE", "local-signing-secret", "xoxb-local"
+CLUSTER, DATABASES = "my-aurora", {"depotpostgres": "orders", "reports": "totals"}
+IMAGE = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-arm64"
+LOCAL, ROOT = Path(__file__).parent, Path(__file__).parent.parent
+
+_PEOPLE = [SlackUser(id=f"U0{name.upper()}", name=name, team_id=TEAM) for name in ("alice", "bob", "carol")]
+_OURS = {*(person.id for person in _PEOPLE), BOT["user"]}
+SLACK_USERS = [*_PEOPLE, SlackUser(id="U0MALLORY", name="mallory", team_id="T0ELSEWHERE")]
+SLACK_CHANNELS = {"C0GENERAL": ("general", {*_OURS, "U0MALLORY"}), "C0APPROVALS": ("db-approvals", _OURS)}
+
+# Isolated from each other: nobody may connect who was not told so.
+_TABLE = """
+SET ROLE {database}_app;
+CREATE SCHEMA shop;
+CREATE TABLE shop.{table} (id serial PRIMARY KEY, state text);
+INSERT INTO shop.{table} (state) SELECT 'stuck' FROM generate_series(1, 3);
+RESET ROLE;
+REVOKE CONNECT ON DATABASE {database}, postgres, template1 FROM PUBLIC;
+"""
+
+
+def seed_databases(server: PostgresServer) -> None:
+    """RDS's roles, then for each database its application's table and what its owner runs once for Drawbridge."""
+    with server.connect(autocommit=True) as connection:
+        create_rds_roles(connection)
+        for database in DATABASES:
+            create_database(connection, database, f"{database}_app")
+    for database, table in DATABASES.items():
+        with server.connect(database, autocommit=True) as connection:
+            connection.execute(_TABLE.format(database=database, table=table).encode())
+            connection.execute(owner_setup(database=database, server_version=server.version * 10_000).encode())
+
+
+def seed_cluster(port: int) -> str:
+    """An Aurora cluster with a writer, as RDS lists it; returns the cluster's endpoint."""
+    rds: Any = boto3.client("rds")
+    engine = {"Engine": "aurora-postgresql", "DBClusterIdentifier": CLUSTER}
+    login = {"MasterUsername": "master", "MasterUserPassword": "not-used-here", "EnableIAMDatabaseAuthentication": True}
+    rds.create_db_cluster(Port=port, **engine, **login)
+    rds.create_db_instance(DBInstanceIdentifier=f"{CLUSTER}-1", DBInstanceClass="db.serverless", **engine)
+    endpoint: str = rds.describe_db_clusters(DBClusterIdentifier=CLUSTER)["DBClusters"][0]["Endpoint"]
+    return endpoint
+
+
+def seed_account() -> dict[str, str]:
+    """The ledger, Slack's secret, two subnets and the bastions' launch template; returns the subnets' ids by name."""
+    keys = [("pk", "HASH"), ("sk", "RANGE")], [("watch", "HASH"), ("ends_at", "RANGE")]
+    main, watch = ([{"AttributeName": name, "KeyType": kind} for name, kind in pair] for pair in keys)
+    boto3.client("dynamodb").create_table(
+        TableName=TABLE,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": key["AttributeName"], "AttributeType": "S"} for key in main + watch],
+        KeySchema=main,
+        GlobalSecondaryIndexes=[
+            {"IndexName": WATCH_INDEX, "KeySchema": watch, "Projection": {"ProjectionType": "ALL"}}
+        ],
+    )
+    secret = json.dumps({"signing_secret": SIGNING_SECRET, "bot_token": BOT_TOKEN})
+    boto3.client("secretsmanager").create_secret(Name=SECRET, SecretString=secret)
+    image = boto3.client("ssm").get_parameter(Name=IMAGE)["Parameter"]["Value"]
+    template = {"ImageId": image, "InstanceType": "t4g.nano", "MetadataOptions": {"HttpTokens": "required"}}
+    ec2: Any = boto3.client("ec2")
+    ec2.create_launch_template(LaunchTemplateName=LAUNCH_TEMPLATE, LaunchTemplateData=template)
+    vpc, blocks = (
+        ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"],
+        {"subnet-a": "10.0.1.0/24", "subnet-b": "10.0.2.0/24"},
+    )
+    return {name: ec2.create_subnet(VpcId=vpc, CidrBlock=block)["Subnet"]["SubnetId"] for name, block in blocks.items()}
+
+
+def create_state_machine() -> str:
+    """The workflow from the very file that is deployed, each function's ARN filled in; returns its ARN."""
+    arn = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:"
+    text = (ROOT / "statemachines" / "access_request.asl.json").read_text(encoding="utf-8")
+    stepfunctions: Any = boto3.client("stepfunctions")
+    return str(
+        stepfunctions.create_state_machine(
+            name="access_request",
+            definition=re.sub(r"\$\{(\w+)Arn\}", arn + r"\1", text),
+            roleArn=f"arn:aws:iam::{ACCOUNT}:role/workflow",
+        )["stateMachineArn"]
+    )
+
+
+def write_catalogue(target: Path, *, subnets: Mapping[str, str], ports: Mapping[str, int]) -> None:
+    """The workspace's catalogue with the subnets' real ids, and other local ports where they are given by location."""
+    text = (LOCAL / "catalogue.toml").read_text(encoding="utf-8")
+    for name, subnet in subnets.items():
+        text = text.replace(f'"{name}"', f'"{subnet}"')
+    for location, port in ports.items():
+        head, section, tail = text.partition(f"[locations.{location}]")
+        text = head + section + re.sub(r"port = \d+", f"port = {port}", tail, count=1)
+    target.write_text(text, encoding="utf-8")
