@@ -1,0 +1,823 @@
+"""What every ledger promises, asked of the fakes that the unit tests stand on and of the real ones on DynamoDB alike."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import count
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import EndpointConnectionError
+from moto import mock_aws
+
+from chalicelib.aws.audit_trail import DynamoAuditTrail, entry_hash
+from chalicelib.aws.bastion_ledger import DynamoBastionLedger
+from chalicelib.aws.grant_ledger import DynamoGrantLedger
+from chalicelib.aws.request_ledger import DynamoRequestLedger
+from chalicelib.aws.table import WATCH_INDEX, Table, Write
+from chalicelib.domain.bastions import Bastion, BastionState
+from chalicelib.domain.cards import CardReference
+from chalicelib.domain.decisions import Verdict
+from chalicelib.domain.endings import Outcome
+from chalicelib.domain.errors import GrantEndingError, LedgerUnavailableError, UnknownRequestError
+from chalicelib.domain.grants import Grant, GrantState, delivered
+from chalicelib.domain.requests import AccessRequest, Origin, request_ids
+from chalicelib.ports import AuditTrail, BastionLedger, GrantLedger, RequestLedger
+from tests.factories import (
+    ALICE,
+    BOB,
+    FRIDAY_NOON,
+    READ,
+    WRITE,
+    WRITER,
+    a_grant,
+    a_person,
+    a_record,
+    a_request,
+    a_tunnel,
+    minutes,
+    seconds,
+)
+from tests.fakes import FakeAuditTrail, FakeBastionLedger, FakeGrantLedger, FakeRequestLedger
+
+NOON = FRIDAY_NOON
+_numbers = count()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ledgers:
+    """One implementation of all four. ``entries`` reads the audit of a request back."""
+
+    requests: RequestLedger
+    grants: GrantLedger
+    bastions: BastionLedger
+    audit: AuditTrail
+    entries: Callable[[str], list[dict[str, Any]]]
+
+
+@pytest.fixture(scope="module")
+def dynamo() -> Iterator[Any]:
+    with mock_aws():
+        yield new_client()
+
+
+def new_client(**arguments: Any) -> Any:
+    """A DynamoDB client that tries once."""
+    config = Config(retries={"total_max_attempts": 1})
+    return boto3.client("dynamodb", region_name="eu-west-1", config=config, **arguments)
+
+
+def new_table(client: Any) -> str:
+    name = f"ledger-{next(_numbers)}"
+    client.create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[
+            {"AttributeName": attribute, "AttributeType": "S"} for attribute in ("pk", "sk", "watch", "ends_at")
+        ],
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": WATCH_INDEX,
+                "KeySchema": [
+                    {"AttributeName": "watch", "KeyType": "HASH"},
+                    {"AttributeName": "ends_at", "KeyType": "RANGE"},
+                ],
+                "Projection": {"ProjectionType": "ALL"},
+            }
+        ],
+    )
+    return name
+
+
+def dynamo_ledgers(table: Table) -> Ledgers:
+    return Ledgers(
+        requests=DynamoRequestLedger(table),
+        grants=DynamoGrantLedger(table),
+        bastions=DynamoBastionLedger(table),
+        audit=DynamoAuditTrail(table),
+        entries=lambda request_id: table.query(f"AUDIT#{request_id}"),
+    )
+
+
+def fake_ledgers() -> Ledgers:
+    audit = FakeAuditTrail()
+    return Ledgers(
+        requests=FakeRequestLedger(),
+        grants=FakeGrantLedger(),
+        bastions=FakeBastionLedger(),
+        audit=audit,
+        entries=audit.entries,
+    )
+
+
+@pytest.fixture
+def table(dynamo: Any) -> Table:
+    return Table(dynamo, new_table(dynamo))
+
+
+@pytest.fixture(params=["fake", "dynamo"])
+def ledgers(request: pytest.FixtureRequest) -> Ledgers:
+    if request.param == "fake":
+        return fake_ledgers()
+    return dynamo_ledgers(request.getfixturevalue("table"))
+
+
+def file(ledgers: Ledgers, request: AccessRequest | None = None, *, origin_id: str = "trigger-1", limit: int = 3) -> str:
+    """File a request that must be new; returns its id."""
+    filed = ledgers.requests.file_request(request or a_request(), origin_id=origin_id, open_limit=limit)
+    assert filed.is_new
+    assert filed.request is not None
+    return filed.request.request_id
+
+
+class TestFilingRequests:
+    def test_a_request_gets_its_id_from_its_origin(self, ledgers: Ledgers) -> None:
+        """Nobody chooses the id of a request: it follows from the trigger that Slack sent once."""
+        request_id = file(ledgers, a_request(request_id=""), origin_id="trigger-1")
+
+        assert next(request_ids(Origin.SLACK, "trigger-1")) == request_id
+
+    def test_a_filed_request_is_read_back_as_it_was_asked(self, ledgers: Ledgers) -> None:
+        """Nothing of a request is lost in the ledger, and nothing stands under it yet."""
+        request_id = file(ledgers, a_request(reason="naïve — “quoted” 🙂"))
+
+        record = ledgers.requests.require_request(request_id)
+
+        assert a_request(request_id=request_id, reason="naïve — “quoted” 🙂") == record.request
+        assert (None, None, None, None, None, None, None) == (
+            record.decisions,
+            record.approval_token,
+            record.hold_token,
+            record.end_asked_at,
+            record.approval_card,
+            record.ready_card,
+            record.outcome,
+        )
+
+    def test_a_repeated_delivery_files_nothing_new(self, ledgers: Ledgers) -> None:
+        """Slack delivers at least once: the second delivery finds the first one's request, whatever it now says."""
+        first = ledgers.requests.file_request(a_request(), origin_id="trigger-1", open_limit=3)
+        again = ledgers.requests.file_request(a_request(reason="changed"), origin_id="trigger-1", open_limit=3)
+
+        assert (first.request, False) == (again.request, again.is_new)
+
+    def test_a_repeated_delivery_finds_even_a_closed_request(self, ledgers: Ledgers) -> None:
+        """A delivery that comes after the end does not start a second life."""
+        request_id = file(ledgers)
+        ledgers.requests.close_request(request_id, Outcome.FINISHED, at=NOON)
+
+        again = ledgers.requests.file_request(a_request(), origin_id="trigger-1", open_limit=3)
+
+        assert again.request is not None
+        assert (request_id, False) == (again.request.request_id, again.is_new)
+
+    def test_one_open_request_per_person_location_and_level(self, ledgers: Ledgers) -> None:
+        """A second ask for the same access is told which request stands in its way."""
+        request_id = file(ledgers)
+
+        second = ledgers.requests.file_request(a_request(), origin_id="trigger-2", open_limit=3)
+
+        assert (None, (request_id,), True) == (second.request, second.standing_in_the_way, second.is_same_ask)
+
+    def test_too_many_open_requests_are_refused_with_their_ids(self, ledgers: Ledgers) -> None:
+        """The limit counts every location and level of one person."""
+        first = file(ledgers, a_request(level=READ), origin_id="trigger-1", limit=2)
+        second = file(ledgers, a_request(level=WRITE), origin_id="trigger-2", limit=2)
+
+        third = ledgers.requests.file_request(a_request(location="other"), origin_id="trigger-3", open_limit=2)
+
+        assert (None, tuple(sorted([first, second])), False) == (
+            third.request,
+            third.standing_in_the_way,
+            third.is_same_ask,
+        )
+
+    def test_other_people_are_not_counted(self, ledgers: Ledgers) -> None:
+        """Bob may ask for what alice has asked for."""
+        file(ledgers, a_request(person=ALICE), origin_id="trigger-1", limit=1)
+
+        assert file(ledgers, a_request(person=BOB), origin_id="trigger-2", limit=1)
+
+    def test_a_refused_ask_leaves_no_trace(self, ledgers: Ledgers) -> None:
+        """What was refused is not filed, so a later ask of the same origin is judged anew."""
+        first = file(ledgers)
+        ledgers.requests.file_request(a_request(), origin_id="trigger-2", open_limit=3)
+        ledgers.requests.close_request(first, Outcome.FINISHED, at=NOON)
+
+        assert file(ledgers, origin_id="trigger-2")
+
+    def test_an_id_that_another_origin_holds_is_passed_over(self, ledgers: Ledgers) -> None:
+        """Six characters collide some day: then the later request takes its next id and the earlier one stays."""
+        taken, free, *_ = request_ids(Origin.SLACK, "trigger-2")
+        squatter = a_request(request_id=taken, person=BOB)
+        if isinstance(ledgers.requests, FakeRequestLedger):
+            ledgers.requests.declare_request(squatter, origin_id="trigger-1")
+        else:
+            file_as(ledgers, squatter, origin_id="trigger-1")
+
+        assert free == file(ledgers, origin_id="trigger-2")
+        assert squatter == ledgers.requests.require_request(taken).request
+
+    def test_an_unknown_request_is_said_to_be_unknown(self, ledgers: Ledgers) -> None:
+        """Asking for what was never filed is an error, finding it is nothing."""
+        assert ledgers.requests.find_request("R-XXXXXX") is None
+        with pytest.raises(UnknownRequestError, match="R-XXXXXX"):
+            ledgers.requests.require_request("R-XXXXXX")
+
+
+def file_as(ledgers: Ledgers, request: AccessRequest, *, origin_id: str) -> None:
+    """File under exactly this id, as the ledger does once it has chosen one."""
+    assert isinstance(ledgers.requests, DynamoRequestLedger)
+    filed = ledgers.requests._file_as(request, request.request_id, origin_id, 3)
+    assert filed is not None
+
+
+class TestDeciding:
+    def test_opening_keeps_the_record_and_the_token(self, ledgers: Ledgers) -> None:
+        """From now on people can decide, and whoever closes the deciding can wake the workflow."""
+        request_id = file(ledgers)
+        opened = a_record(request_id=request_id)
+
+        assert opened == ledgers.requests.open_decision(opened, task_token="token-1")
+        record = ledgers.requests.require_request(request_id)
+        assert (opened, "token-1") == (record.decisions, record.approval_token)
+
+    def test_opening_again_keeps_what_was_decided_and_takes_the_newest_token(self, ledgers: Ledgers) -> None:
+        """A retried state has a new token; decisions that were made meanwhile stay."""
+        request_id = file(ledgers)
+        ledgers.requests.open_decision(a_record(request_id=request_id), task_token="token-1")
+        decided = a_record(BOB, request_id=request_id, needed=2)
+        ledgers.requests.replace_decision(decided)
+
+        assert decided == ledgers.requests.open_decision(a_record(request_id=request_id), task_token="token-2")
+        assert "token-2" == ledgers.requests.require_request(request_id).approval_token
+
+    def test_of_two_decisions_on_the_same_record_one_stands(self, ledgers: Ledgers) -> None:
+        """Two people decide on what they both saw: the second write is refused, and must be judged again."""
+        request_id = file(ledgers)
+        ledgers.requests.open_decision(a_record(request_id=request_id), task_token="token-1")
+        yes = a_record(BOB, request_id=request_id, verdict=Verdict.APPROVED)
+        no = replace(yes, verdict=Verdict.DENIED)
+
+        assert [True, False] == [ledgers.requests.replace_decision(record) for record in (yes, no)]
+        assert yes == ledgers.requests.require_request(request_id).decisions
+
+    def test_nothing_is_decided_before_the_deciding_is_open(self, ledgers: Ledgers) -> None:
+        """A decision on a request that waits for none is not written."""
+        request_id = file(ledgers)
+
+        assert not ledgers.requests.replace_decision(a_record(BOB, request_id=request_id))
+        assert ledgers.requests.require_request(request_id).decisions is None
+
+
+class TestKeeping:
+    def test_cards_and_tokens_are_kept(self, ledgers: Ledgers) -> None:
+        """What has to be updated or woken later stands under the request, each in its place."""
+        request_id = file(ledgers)
+        approval, ready = CardReference(channel="C0APPROVALS", ts="1.2"), CardReference(channel="D0ALICE", ts="3.4")
+        ledgers.requests.open_decision(a_record(request_id=request_id), task_token="token-1")
+
+        ledgers.requests.keep_approval_card(request_id, approval)
+        ledgers.requests.keep_hold_token(request_id, "token-2")
+        ledgers.requests.keep_ready_card(request_id, ready)
+
+        record = ledgers.requests.require_request(request_id)
+        assert (approval, ready, "token-1", "token-2") == (
+            record.approval_card,
+            record.ready_card,
+            record.approval_token,
+            record.hold_token,
+        )
+
+    def test_the_newest_hold_token_is_kept(self, ledgers: Ledgers) -> None:
+        """Each hold waits for its own token."""
+        request_id = file(ledgers)
+        for token in ("token-1", "token-2"):
+            ledgers.requests.keep_hold_token(request_id, token)
+
+        assert "token-2" == ledgers.requests.require_request(request_id).hold_token
+
+    def test_the_first_asking_for_the_end_stands(self, ledgers: Ledgers) -> None:
+        """Asking again changes nothing, and keeping a token afterwards does not forget it."""
+        request_id = file(ledgers)
+        for later in (0, 5):
+            ledgers.requests.ask_end(request_id, at=NOON + minutes(later))
+        ledgers.requests.keep_hold_token(request_id, "token-1")
+
+        assert NOON == ledgers.requests.require_request(request_id).end_asked_at
+
+
+class TestClosingRequests:
+    def test_closing_records_the_outcome(self, ledgers: Ledgers) -> None:
+        """The books name the end."""
+        request_id = file(ledgers)
+
+        ledgers.requests.close_request(request_id, Outcome.DENIED, at=NOON)
+
+        assert ledgers.requests.require_request(request_id).outcome is Outcome.DENIED
+
+    def test_the_first_outcome_stands(self, ledgers: Ledgers) -> None:
+        """A second report does not rewrite the books."""
+        request_id = file(ledgers)
+        for outcome in (Outcome.FINISHED, Outcome.FAILED):
+            ledgers.requests.close_request(request_id, outcome, at=NOON)
+
+        assert ledgers.requests.require_request(request_id).outcome is Outcome.FINISHED
+
+    def test_closing_frees_the_place_for_the_next_ask(self, ledgers: Ledgers) -> None:
+        """After the end the person may ask for the same again."""
+        first = file(ledgers, limit=1)
+        ledgers.requests.close_request(first, Outcome.FINISHED, at=NOON)
+
+        assert first != file(ledgers, origin_id="trigger-2", limit=1)
+
+    def test_closing_again_does_not_free_the_place_of_the_next_request(self, ledgers: Ledgers) -> None:
+        """A late second report of an old request takes nothing from the new one, nor from the count."""
+        first = file(ledgers)
+        ledgers.requests.close_request(first, Outcome.FINISHED, at=NOON)
+        second = file(ledgers, origin_id="trigger-2")
+        ledgers.requests.close_request(first, Outcome.FINISHED, at=NOON)
+
+        third = ledgers.requests.file_request(a_request(), origin_id="trigger-3", open_limit=3)
+        other = ledgers.requests.file_request(a_request(level=READ), origin_id="trigger-4", open_limit=1)
+
+        assert ((second,), (second,)) == (third.standing_in_the_way, other.standing_in_the_way)
+
+    def test_an_unknown_request_cannot_be_closed(self, ledgers: Ledgers) -> None:
+        """There is nothing whose end could be recorded."""
+        with pytest.raises(UnknownRequestError):
+            ledgers.requests.close_request("R-XXXXXX", Outcome.FAILED, at=NOON)
+
+
+ORDERED = a_grant(is_ordered=True)
+GRANT_KEY = ORDERED.facts.key
+NEXT_REQUEST = a_request(request_id="R-NEXT22")
+
+
+class TestGrants:
+    def test_a_grant_is_read_back_as_it_was_written(self, ledgers: Ledgers) -> None:
+        """Revocation lives on these facts."""
+        grant = delivered(a_grant(is_ordered=True), instance_id="i-1", writer=WRITER, now=NOON + seconds(5))
+
+        assert grant == ledgers.grants.create_grant(grant)
+        assert grant == ledgers.grants.find_grant(GRANT_KEY)
+
+    def test_a_grant_that_was_never_made_is_none(self, ledgers: Ledgers) -> None:
+        """Finding is no promise."""
+        assert ledgers.grants.find_grant("orders-prod#T0EXAMPLE/U0ALICE#o") is None
+
+    def test_creating_again_finds_the_grant_as_it_stands(self, ledgers: Ledgers) -> None:
+        """A repeated confirmation neither moves the end nor forgets that provisioning was ordered."""
+        ledgers.grants.create_grant(a_grant())
+        ledgers.grants.replace_grant(a_grant(), ORDERED)
+
+        assert ORDERED == ledgers.grants.create_grant(a_grant(ends_at=NOON + minutes(999)))
+
+    @pytest.mark.parametrize("state", [GrantState.ENDING, GrantState.GONE])
+    def test_a_grant_never_comes_back_to_life(self, ledgers: Ledgers, state: GrantState) -> None:
+        """A confirmation that is carried out twice, the second time after the end, gives nothing again."""
+        ledgers.grants.create_grant(a_grant())
+        ledgers.grants.replace_grant(a_grant(), a_grant(state=state))
+
+        assert a_grant(state=state) == ledgers.grants.create_grant(a_grant())
+        assert a_grant(state=state) == ledgers.grants.find_grant(GRANT_KEY)
+
+    def test_another_requests_live_grant_stands(self, ledgers: Ledgers) -> None:
+        """One grant per person, location and level: the second request is shown the first one's."""
+        ledgers.grants.create_grant(a_grant())
+
+        assert a_grant() == ledgers.grants.create_grant(a_grant(NEXT_REQUEST))
+
+    def test_a_new_request_waits_while_the_grant_before_it_is_ending(self, ledgers: Ledgers) -> None:
+        """Provisioning and revoking of one role must not cross."""
+        ledgers.grants.create_grant(a_grant(state=GrantState.ENDING))
+
+        with pytest.raises(GrantEndingError):
+            ledgers.grants.create_grant(a_grant(NEXT_REQUEST))
+
+    def test_a_new_request_takes_the_place_of_a_grant_that_is_gone(self, ledgers: Ledgers) -> None:
+        """The receipt alone makes room."""
+        ledgers.grants.create_grant(a_grant(state=GrantState.GONE))
+
+        assert a_grant(NEXT_REQUEST) == ledgers.grants.create_grant(a_grant(NEXT_REQUEST))
+        assert a_grant(NEXT_REQUEST) == ledgers.grants.find_grant(GRANT_KEY)
+
+    def test_levels_and_people_have_grants_of_their_own(self, ledgers: Ledgers) -> None:
+        """The identity of a grant is location, person and level."""
+        grants = [a_grant(), a_grant(a_request(level=READ)), a_grant(a_request(person=BOB))]
+
+        assert grants == [ledgers.grants.create_grant(grant) for grant in grants]
+        assert grants == [ledgers.grants.find_grant(grant.facts.key) for grant in grants]
+
+    @pytest.mark.parametrize(
+        "standing",
+        [
+            a_grant(NEXT_REQUEST),
+            a_grant(state=GrantState.ENDING),
+            a_grant(ends_at=NOON),
+            a_grant(is_ordered=True),
+        ],
+        ids=["another request", "another state", "another end", "ordered meanwhile"],
+    )
+    def test_replacing_is_refused_when_the_grant_is_not_as_it_was_seen(self, ledgers: Ledgers, standing: Grant) -> None:
+        """Whoever looked too early looks again; above all, an order that was noted meanwhile is never forgotten."""
+        ledgers.grants.create_grant(standing)
+
+        assert not ledgers.grants.replace_grant(a_grant(), a_grant(state=GrantState.ENDING))
+        assert standing == ledgers.grants.find_grant(GRANT_KEY)
+
+    def test_replacing_what_was_never_made_is_refused(self, ledgers: Ledgers) -> None:
+        """A replacement never creates."""
+        assert not ledgers.grants.replace_grant(a_grant(), a_grant(state=GrantState.ENDING))
+        assert ledgers.grants.find_grant(GRANT_KEY) is None
+
+    def test_an_end_with_microseconds_can_be_replaced(self, ledgers: Ledgers) -> None:
+        """The ledger keeps milliseconds; who still holds the finer value sees the same grant."""
+        fine = a_grant(ends_at=NOON + seconds(1.000999))
+        ledgers.grants.create_grant(fine)
+
+        assert ledgers.grants.replace_grant(fine, replace(fine, state=GrantState.ENDING))
+
+    def test_open_grants_are_those_not_gone_soonest_end_first(self, ledgers: Ledgers) -> None:
+        """Housekeeping sees everybody's, and nothing that a receipt has closed."""
+        late = a_grant(a_request(person=BOB), ends_at=NOON + minutes(50))
+        soon = a_grant(ends_at=NOON + minutes(10), state=GrantState.ENDING)
+        gone = a_grant(a_request(level=READ), ends_at=NOON)
+        for grant in (late, soon, gone):
+            ledgers.grants.create_grant(grant)
+        ledgers.grants.replace_grant(gone, replace(gone, state=GrantState.GONE))
+
+        assert [soon, late] == list(ledgers.grants.open_grants())
+
+    def test_a_grant_in_the_place_of_a_gone_one_is_open_again(self, ledgers: Ledgers) -> None:
+        """Housekeeping sees the newcomer."""
+        ledgers.grants.create_grant(a_grant())
+        ledgers.grants.replace_grant(a_grant(), a_grant(state=GrantState.GONE))
+        ledgers.grants.create_grant(a_grant(NEXT_REQUEST))
+
+        assert [a_grant(NEXT_REQUEST)] == list(ledgers.grants.open_grants())
+
+
+def a_standing_bastion(ledgers: Ledgers, **fields: Any) -> Bastion:
+    """A bastion in the ledger with these fields and no lease."""
+    ledgers.bastions.take_lease("main", "R-FIRST2", until=NOON + minutes(5))
+    ledgers.bastions.release_lease("main", "R-FIRST2", at=NOON)
+    absent = ledgers.bastions.find_bastion("main")
+    assert ledgers.bastions.replace_bastion(absent, replace(absent, **fields), only_if_unleased=True)
+    return ledgers.bastions.find_bastion("main")
+
+
+class TestLeases:
+    def test_a_bastion_that_nobody_has_used_is_absent(self, ledgers: Ledgers) -> None:
+        """The ledger need not be told of bastions in advance."""
+        assert Bastion(name="main") == ledgers.bastions.find_bastion("main")
+
+    def test_the_first_lease_is_one_on_an_absent_bastion(self, ledgers: Ledgers) -> None:
+        """Taking comes before launching."""
+        assert ledgers.bastions.take_lease("main", "R-FIRST2", until=NOON)
+        assert Bastion(name="main", leases={"R-FIRST2": NOON}) == ledgers.bastions.find_bastion("main")
+
+    def test_many_requests_share_one_bastion(self, ledgers: Ledgers) -> None:
+        """Each holds its own claim, with its own end."""
+        for number in range(3):
+            assert ledgers.bastions.take_lease("main", f"R-{number}", until=NOON + minutes(number))
+
+        expected = {f"R-{number}": NOON + minutes(number) for number in range(3)}
+        assert expected == ledgers.bastions.find_bastion("main").leases
+
+    def test_renewing_a_lease_is_taking_it_again(self, ledgers: Ledgers) -> None:
+        """The later taking decides the end."""
+        for later in (5, 90):
+            ledgers.bastions.take_lease("main", "R-FIRST2", until=NOON + minutes(later))
+
+        assert {"R-FIRST2": NOON + minutes(90)} == ledgers.bastions.find_bastion("main").leases
+
+    @pytest.mark.parametrize("state", BastionState)
+    def test_no_lease_is_given_on_a_bastion_that_is_going_down(self, ledgers: Ledgers, state: BastionState) -> None:
+        """The one refusal: a stop that has been called cannot be called back."""
+        a_standing_bastion(ledgers, state=state, instance_id="i-1")
+        is_open = state not in {BastionState.STOPPING, BastionState.TERMINATING}
+
+        assert is_open == ledgers.bastions.take_lease("main", "R-NEXT22", until=NOON + minutes(5))
+        assert is_open == bool(ledgers.bastions.find_bastion("main").leases)
+
+    def test_a_bastion_is_idle_from_when_its_last_lease_is_released(self, ledgers: Ledgers) -> None:
+        """Not from when any is."""
+        for request_id in ("R-FIRST2", "R-NEXT22"):
+            ledgers.bastions.take_lease("main", request_id, until=NOON + minutes(90))
+        idle = []
+        for later, request_id in enumerate(("R-FIRST2", "R-NEXT22")):
+            ledgers.bastions.release_lease("main", request_id, at=NOON + minutes(later))
+            idle.append(ledgers.bastions.find_bastion("main").idle_since)
+
+        assert [None, NOON + minutes(1)] == idle
+
+    def test_releasing_again_changes_nothing(self, ledgers: Ledgers) -> None:
+        """A retried release does not make the bastion look freshly used."""
+        ledgers.bastions.take_lease("main", "R-FIRST2", until=NOON + minutes(90))
+        for later in (1, 9):
+            ledgers.bastions.release_lease("main", "R-FIRST2", at=NOON + minutes(later))
+
+        assert NOON + minutes(1) == ledgers.bastions.find_bastion("main").idle_since
+
+    def test_releasing_on_a_bastion_never_heard_of_is_nothing(self, ledgers: Ledgers) -> None:
+        """A request that never leased one may still be closed."""
+        ledgers.bastions.release_lease("main", "R-FIRST2", at=NOON)
+        ledgers.bastions.expire_lease("main", "R-FIRST2", seen=NOON)
+        ledgers.bastions.mark_idle("main", at=NOON)
+
+        assert Bastion(name="main") == ledgers.bastions.find_bastion("main")
+
+    def test_an_expired_lease_is_removed_and_idleness_counts_from_its_end(self, ledgers: Ledgers) -> None:
+        """Its holder died without releasing it; the time since is idle time."""
+        ledgers.bastions.take_lease("main", "R-FIRST2", until=NOON)
+
+        ledgers.bastions.expire_lease("main", "R-FIRST2", seen=NOON)
+
+        assert Bastion(name="main", idle_since=NOON) == ledgers.bastions.find_bastion("main")
+
+    def test_a_lease_that_was_renewed_since_it_was_seen_stays(self, ledgers: Ledgers) -> None:
+        """Housekeeping that looked too early takes nothing away."""
+        ledgers.bastions.take_lease("main", "R-FIRST2", until=NOON)
+        ledgers.bastions.take_lease("main", "R-FIRST2", until=NOON + minutes(5))
+
+        ledgers.bastions.expire_lease("main", "R-FIRST2", seen=NOON)
+
+        assert {"R-FIRST2": NOON + minutes(5)} == ledgers.bastions.find_bastion("main").leases
+
+    def test_idleness_is_noted_once_and_ends_with_the_next_lease(self, ledgers: Ledgers) -> None:
+        """It counts from its beginning, and a later lease begins anew."""
+        a_standing_bastion(ledgers)
+        ledgers.bastions.mark_idle("main", at=NOON + minutes(5))
+        noted = ledgers.bastions.find_bastion("main").idle_since
+        ledgers.bastions.take_lease("main", "R-NEXT22", until=NOON + minutes(90))
+        ledgers.bastions.mark_idle("main", at=NOON + minutes(6))
+
+        assert (NOON, None) == (noted, ledgers.bastions.find_bastion("main").idle_since)
+
+
+class TestReplacingBastions:
+    def test_everything_but_leases_and_idleness_is_written(self, ledgers: Ledgers) -> None:
+        """Leases have writes of their own, so a replacement from an old reading cannot lose one."""
+        seen = a_standing_bastion(ledgers)
+        ledgers.bastions.take_lease("main", "R-NEXT22", until=NOON + minutes(90))
+        running = replace(seen, state=BastionState.RUNNING, instance_id="i-1", launched_at=NOON, generation=3)
+
+        assert ledgers.bastions.replace_bastion(seen, running, only_if_unleased=False)
+        expected = replace(running, leases={"R-NEXT22": NOON + minutes(90)}, idle_since=None)
+        assert expected == ledgers.bastions.find_bastion("main")
+
+    @pytest.mark.parametrize(
+        "changed", [{"state": BastionState.STOPPED}, {"generation": 2}, {"instance_id": "i-2"}, {"instance_id": None}]
+    )
+    def test_replacing_is_refused_when_the_bastion_is_not_as_it_was_seen(
+        self, ledgers: Ledgers, changed: dict[str, Any]
+    ) -> None:
+        """Two who drive the same bastion do not undo each other's steps."""
+        seen = a_standing_bastion(ledgers, state=BastionState.RUNNING, generation=1, instance_id="i-1")
+        standing = replace(seen, **changed)
+        ledgers.bastions.replace_bastion(seen, standing, only_if_unleased=False)
+
+        assert not ledgers.bastions.replace_bastion(
+            seen, replace(seen, state=BastionState.STOPPING), only_if_unleased=False
+        )
+        assert standing == ledgers.bastions.find_bastion("main")
+
+    def test_a_stop_is_refused_under_a_lease(self, ledgers: Ledgers) -> None:
+        """The lease may have been taken after the bastion was seen unleased."""
+        seen = a_standing_bastion(ledgers, state=BastionState.RUNNING, instance_id="i-1")
+        ledgers.bastions.take_lease("main", "R-NEXT22", until=NOON + minutes(90))
+
+        assert not ledgers.bastions.replace_bastion(
+            seen, replace(seen, state=BastionState.STOPPING), only_if_unleased=True
+        )
+        assert ledgers.bastions.find_bastion("main").state is BastionState.RUNNING
+
+    def test_a_lease_past_its_end_still_guards_until_it_is_removed(self, ledgers: Ledgers) -> None:
+        """A stop asks for no lease at all; whether one has expired is somebody else's question."""
+        ledgers.bastions.take_lease("main", "R-FIRST2", until=NOON - minutes(90))
+        seen = ledgers.bastions.find_bastion("main")
+
+        assert not ledgers.bastions.replace_bastion(
+            seen, replace(seen, state=BastionState.STOPPING), only_if_unleased=True
+        )
+
+    def test_a_bastion_never_heard_of_cannot_be_replaced(self, ledgers: Ledgers) -> None:
+        """Nobody drives a bastion that nobody leased."""
+        absent = ledgers.bastions.find_bastion("main")
+
+        assert not ledgers.bastions.replace_bastion(
+            absent, replace(absent, state=BastionState.RUNNING), only_if_unleased=False
+        )
+
+
+class TestAudit:
+    def test_entries_stand_in_the_order_in_which_they_were_written(self, ledgers: Ledgers) -> None:
+        """With their facts as plain JSON."""
+        ledgers.audit.append("R-FIRST2", "asked", {"request": a_request()}, at=NOON)
+        ledgers.audit.append("R-FIRST2", "ended", {"tunnel": a_tunnel(), "asked": False, "left": None}, at=NOON)
+        ledgers.audit.append("R-NEXT22", "asked", {}, at=NOON)
+
+        first, second = ledgers.entries("R-FIRST2")
+
+        assert ("asked", "2026-11-20T12:00:00.000Z", "U0ALICE") == (
+            first["event"],
+            first["at"],
+            first["facts"]["request"]["person"]["slack"],
+        )
+        assert ("ended", False, None, "alice-0123456789abcdef0") == (
+            second["event"],
+            second["facts"]["asked"],
+            second["facts"]["left"],
+            second["facts"]["tunnel"]["session_id"],
+        )
+
+
+class TestDynamoAlone:
+    """What only the real ledgers can get wrong."""
+
+    def test_each_audit_entry_holds_the_hash_of_the_one_before(self, table: Table) -> None:
+        """An entry that is changed, left out or moved breaks the chain, and the chain can be checked from what is stored."""
+        ledgers = dynamo_ledgers(table)
+        for number in range(3):
+            facts = {"number": number, "request": a_request(), "nothing": None, "texts": ["ä", ""]}
+            ledgers.audit.append("R-FIRST2", f"event {number}", facts, at=NOON)
+
+        previous = ""
+        for number, entry in enumerate(ledgers.entries("R-FIRST2"), start=1):
+            hashed = {name: entry[name] for name in ("event", "at", "facts")} | {"previous": previous}
+            assert entry_hash("R-FIRST2", number, hashed) == entry["hash"]
+            assert (previous, f"{number:06d}") == (entry["previous"], entry["sk"])
+            previous = entry["hash"]
+
+    def test_an_audit_entry_is_never_overwritten(self, dynamo: Any) -> None:
+        """Whoever was slower takes the next number, and chains to what was written meanwhile."""
+        name = new_table(dynamo)
+        patient = Meddled(dynamo, "put_item", lambda: ahead.append("R-FIRST2", "first", {}, at=NOON))
+        ahead, behind = DynamoAuditTrail(Table(dynamo, name)), DynamoAuditTrail(Table(patient, name))
+
+        behind.append("R-FIRST2", "second", {}, at=NOON)
+
+        first, second = Table(dynamo, name).query("AUDIT#R-FIRST2")
+        assert ("first", "second", first["hash"]) == (first["event"], second["event"], second["previous"])
+
+    def test_an_audit_that_others_keep_writing_gives_up_in_the_end(self, dynamo: Any) -> None:
+        """It is said and not swallowed that an entry is missing."""
+        name = new_table(dynamo)
+        ahead = DynamoAuditTrail(Table(dynamo, name))
+        hectic = Meddled(dynamo, "put_item", lambda: ahead.append("R-FIRST2", "other", {}, at=NOON), times=99)
+
+        with pytest.raises(LedgerUnavailableError, match="'mine'"):
+            DynamoAuditTrail(Table(hectic, name)).append("R-FIRST2", "mine", {}, at=NOON)
+
+    def test_writing_the_audit_reads_one_page_however_long_it_is(self, dynamo: Any) -> None:
+        """An entry costs the same at the end of a long life as at its beginning."""
+        name = new_table(dynamo)
+        counting = Counted(dynamo)
+        audit = DynamoAuditTrail(Table(counting, name))
+        for number in range(6):
+            audit.append("R-FIRST2", f"event {number}", {}, at=NOON)
+
+        assert 6 == counting.pages
+
+    @pytest.mark.parametrize("broken_at", [0, 1])
+    def test_closing_a_request_is_done_wholly_or_not_at_all(self, dynamo: Any, broken_at: int) -> None:
+        """A ledger that fails between two writes must not leave a person who can never ask again."""
+        name = new_table(dynamo)
+        sound = dynamo_ledgers(Table(dynamo, name))
+        request_id = file(sound)
+        breaking = DynamoRequestLedger(Table(Breaking(dynamo, broken_at), name))
+        try:
+            breaking.close_request(request_id, Outcome.FINISHED, at=NOON)
+        except LedgerUnavailableError:
+            pass
+
+        is_closed = sound.requests.require_request(request_id).outcome is not None
+        next_one = sound.requests.file_request(a_request(), origin_id="trigger-2", open_limit=3)
+        assert is_closed == next_one.is_new
+
+    def test_filing_that_fails_half_way_files_nothing(self, dynamo: Any) -> None:
+        """The person's place and the request are taken together."""
+        name = new_table(dynamo)
+        with pytest.raises(LedgerUnavailableError):
+            DynamoRequestLedger(Table(Breaking(dynamo, 0), name)).file_request(
+                a_request(), origin_id="trigger-1", open_limit=3
+            )
+
+        assert file(dynamo_ledgers(Table(dynamo, name)))
+
+    def test_when_every_id_is_another_origins_the_ask_fails_and_can_be_repeated(self, table: Table) -> None:
+        """Practically never; then the person asks again with another trigger."""
+        ledgers = dynamo_ledgers(table)
+        for number, taken in enumerate(request_ids(Origin.SLACK, "trigger-2")):
+            person = a_person(f"p{number}")
+            file_as(ledgers, a_request(request_id=taken, person=person), origin_id=f"other-{number}")
+
+        with pytest.raises(LedgerUnavailableError, match="Ask again"):
+            ledgers.requests.file_request(a_request(), origin_id="trigger-2", open_limit=3)
+
+    def test_reading_follows_every_page(self, table: Table) -> None:
+        """DynamoDB hands out at most a megabyte at a time; housekeeping must not miss the rest."""
+        for number in range(5):
+            table.write(Write(key=("PAGES", f"{number}"), item={"padding": "x" * 380_000}))
+
+        assert ["0", "1", "2", "3", "4"] == [item["sk"] for item in table.query("PAGES")]
+        assert ["4", "3"] == [item["sk"] for item in table.query("PAGES", last=2)]
+
+    @pytest.mark.parametrize(
+        "call",
+        [
+            lambda ledgers: ledgers.requests.file_request(a_request(), origin_id="trigger-1", open_limit=3),
+            lambda ledgers: ledgers.requests.find_request("R-FIRST2"),
+            lambda ledgers: ledgers.requests.open_decision(a_record(), task_token="token"),
+            lambda ledgers: ledgers.requests.replace_decision(a_record(BOB)),
+            lambda ledgers: ledgers.requests.keep_hold_token("R-FIRST2", "token"),
+            lambda ledgers: ledgers.requests.ask_end("R-FIRST2", at=NOON),
+            lambda ledgers: ledgers.requests.close_request("R-FIRST2", Outcome.FAILED, at=NOON),
+            lambda ledgers: ledgers.grants.create_grant(a_grant()),
+            lambda ledgers: ledgers.grants.find_grant(GRANT_KEY),
+            lambda ledgers: ledgers.grants.replace_grant(a_grant(), a_grant()),
+            lambda ledgers: ledgers.grants.open_grants(),
+            lambda ledgers: ledgers.bastions.find_bastion("main"),
+            lambda ledgers: ledgers.bastions.take_lease("main", "R-FIRST2", until=NOON),
+            lambda ledgers: ledgers.bastions.release_lease("main", "R-FIRST2", at=NOON),
+            lambda ledgers: ledgers.bastions.expire_lease("main", "R-FIRST2", seen=NOON),
+            lambda ledgers: ledgers.bastions.mark_idle("main", at=NOON),
+            lambda ledgers: ledgers.bastions.replace_bastion(
+                Bastion(name="main"), Bastion(name="main"), only_if_unleased=True
+            ),
+            lambda ledgers: ledgers.audit.append("R-FIRST2", "asked", {}, at=NOON),
+        ],
+    )
+    @pytest.mark.parametrize("trouble", ["no table", "no network"])
+    def test_a_ledger_that_does_not_answer_is_named_and_retried(
+        self, dynamo: Any, call: Callable[[Ledgers], object], trouble: str
+    ) -> None:
+        """Whatever DynamoDB or the network says becomes the one error that the workflow retries, without AWS's words."""
+        client = dynamo if trouble == "no table" else new_client(endpoint_url="http://127.0.0.1:1")
+
+        with pytest.raises(LedgerUnavailableError) as caught:
+            call(dynamo_ledgers(Table(client, "no-such-table")))
+
+        assert "arn:" not in str(caught.value)
+        assert caught.value.__cause__ is not None
+
+
+@dataclass
+class Meddled:
+    """A client during whose next calls of one method somebody else is a moment faster."""
+
+    client: Any
+    method: str
+    act: Callable[[], object]
+    times: int = 1
+
+    def __getattr__(self, name: str) -> Any:
+        if name == self.method and self.times:
+            self.times -= 1
+            self.act()
+        return getattr(self.client, name)
+
+
+@dataclass
+class Counted:
+    """A client that counts the pages it hands out."""
+
+    client: Any
+    pages: int = 0
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "get_paginator":
+            return partial(CountedPaginator, self)
+        return getattr(self.client, name)
+
+
+class CountedPaginator:
+    """A paginator that tells its client of each page."""
+
+    def __init__(self, counted: Counted, operation: str) -> None:
+        self._counted, self._paginator = counted, counted.client.get_paginator(operation)
+
+    def paginate(self, **arguments: Any) -> Iterator[Any]:
+        for page in self._paginator.paginate(**arguments):
+            self._counted.pages += 1
+            yield page
+
+
+@dataclass
+class Breaking:
+    """A client that loses its connection at its n-th write, counted from 0."""
+
+    client: Any
+    broken_at: int
+    writes: int = 0
+
+    def __getattr__(self, name: str) -> Any:
+        if name in {"put_item", "update_item", "transact_write_items"}:
+            self.writes += 1
+            if self.writes > self.broken_at:
+                raise EndpointConnectionError(endpoint_url="https://dynamodb.eu-west-1.amazonaws.com/")
+        return getattr(self.client, name)

@@ -1,0 +1,358 @@
+"""The notifier against a Slack that is as strict as Slack, and against networks and proxies that are worse than Slack."""
+
+import inspect
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from slack_sdk import WebClient
+
+from chalicelib import ports
+from chalicelib.domain.cards import CardReference
+from chalicelib.domain.catalogue import Catalogue, load_catalogue
+from chalicelib.domain.connections import ConnectionDetails
+from chalicelib.domain.decisions import Decision, DecisionRecord, Verdict
+from chalicelib.domain.endings import Ending, Outcome
+from chalicelib.domain.errors import SlackUnavailableError
+from chalicelib.domain.grants import Grant, new_grant
+from chalicelib.defaults import DURATIONS
+from chalicelib.domain.instances import Endpoint
+from chalicelib.domain.permissions import PermissionLevel
+from chalicelib.domain.policy import PolicyOutcome, decide_policy
+from chalicelib.domain.receipts import ClosedTunnels, Receipt
+from chalicelib.domain.requests import AccessRequest
+from chalicelib.slack import cards
+from chalicelib.slack.notifier import SlackNotifier
+from local.slack import SlackStandIn, SlackUser
+
+ROOT = Path(__file__).parents[2]
+FRIDAY_NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+CLOSES_AT = FRIDAY_NOON + timedelta(hours=1)
+BOT_TOKEN = "xoxb-example-bot-token"
+CATALOGUE = load_catalogue((ROOT / "docs" / "catalogue.toml").read_text(), file="docs/catalogue.toml")
+LOCATION = CATALOGUE.locations["my-aurora-location"]
+ALICE, BOB, CAROL = (CATALOGUE.people[name] for name in ("alice", "bob", "carol"))
+REQUEST = AccessRequest(
+    request_id="R-ABC234",
+    person=ALICE,
+    location=LOCATION.name,
+    level=PermissionLevel.WRITE,
+    duration_seconds=1800,
+    reason="INC-42 fix stuck order",
+    asked_at=FRIDAY_NOON,
+)
+
+
+def a_policy() -> PolicyOutcome:
+    return decide_policy(
+        person=ALICE,
+        location=LOCATION,
+        level=REQUEST.level,
+        duration_seconds=REQUEST.duration_seconds,
+        catalogue=CATALOGUE,
+        now=FRIDAY_NOON,
+    )
+
+
+def a_grant() -> Grant:
+    return new_grant(request=REQUEST, location=LOCATION, durations=DURATIONS, now=FRIDAY_NOON)
+
+
+def a_connection() -> ConnectionDetails:
+    return ConnectionDetails(
+        facts=a_grant().facts,
+        instance_id="i-0123456789abcdef0",
+        writer=Endpoint(host="my-aurora.cluster-abc.eu-west-1.rds.amazonaws.com", port=5432),
+        certificate_bundle="$HOME/.drawbridge/global-bundle.pem",
+    )
+
+
+def a_record(*yes: Any, verdict: Verdict = Verdict.OPEN) -> DecisionRecord:
+    return DecisionRecord(
+        request_id=REQUEST.request_id,
+        verdict=verdict,
+        needed=2,
+        closes_at=CLOSES_AT,
+        decisions=tuple(Decision(person_id=p.person_id, approves=True, at=FRIDAY_NOON) for p in yes),
+        version=len(yes),
+    )
+
+
+def an_ending(*, approval_card: CardReference | None = None, ready_card: CardReference | None = None) -> Ending:
+    return Ending(
+        request=REQUEST,
+        outcome=Outcome.FINISHED,
+        explanation="",
+        grant=a_grant(),
+        decisions=a_record(BOB, CAROL, verdict=Verdict.APPROVED),
+        receipt=Receipt(role=a_grant().facts.role, read_at=FRIDAY_NOON, is_dropped=True),
+        tunnels=ClosedTunnels(),
+        is_revoked=True,
+        approval_card=approval_card,
+        ready_card=ready_card,
+    )
+
+
+def a_notifier(api_url: str, *, catalogue: Catalogue = CATALOGUE, timeout_seconds: int = 5) -> SlackNotifier:
+    client = WebClient(token=BOT_TOKEN, base_url=api_url, timeout=timeout_seconds, retry_handlers=[])
+    return SlackNotifier(client, catalogue)
+
+
+@pytest.fixture
+def slack() -> Iterator[SlackStandIn]:
+    """A workspace with an approvals channel in which the app is."""
+    manifest = json.loads((ROOT / "chalicelib" / "slack" / "manifest.json").read_text())
+    users = [SlackUser(id=person.slack, name=person.name, team_id=person.team) for person in (ALICE, BOB, CAROL)]
+    with SlackStandIn(
+        manifest=manifest,
+        team=CATALOGUE.team,
+        users=users,
+        channels={CATALOGUE.approvals_channel: ("approvals", [BOB.slack, CAROL.slack, "U0BOT"])},
+        signing_secret="example",
+        bot_token=BOT_TOKEN,
+        clock=time.time,
+    ) as stand_in:
+        yield stand_in
+
+
+@pytest.fixture
+def notifier(slack: SlackStandIn) -> SlackNotifier:
+    return a_notifier(slack.api_url)
+
+
+def approval_messages(slack: SlackStandIn) -> list[dict[str, Any]]:
+    return slack.messages(CATALOGUE.approvals_channel)
+
+
+def texts_of(messages: list[dict[str, Any]]) -> list[str]:
+    return [message["text"] for message in messages]
+
+
+def test_it_is_the_workflows_notifier() -> None:
+    """Every method of the port is there, with the very same signature."""
+    methods = [name for name in vars(ports.Notifier) if not name.startswith("_")]
+
+    assert {name: inspect.signature(getattr(ports.Notifier, name)) for name in methods} == {
+        name: inspect.signature(getattr(SlackNotifier, name)) for name in methods
+    }
+
+
+def test_approvers_are_asked_in_their_channel(slack: SlackStandIn, notifier: SlackNotifier) -> None:
+    """The card stands in the approvals channel, names the approvers and is where the reference says."""
+    card = notifier.ask_approvers(REQUEST, a_policy(), CLOSES_AT)
+    [message] = approval_messages(slack)
+
+    assert CardReference(channel=CATALOGUE.approvals_channel, ts=message["ts"]) == card
+    assert "*Environment*\\nprod" in json.dumps(message["blocks"])
+    assert "<@U0BOB> <@U0CAROL>" in json.dumps(message["blocks"])
+
+
+def test_a_first_approval_is_shown_on_the_card(slack: SlackStandIn, notifier: SlackNotifier) -> None:
+    """The same message shows the progress and still names those who may answer."""
+    card = notifier.ask_approvers(REQUEST, a_policy(), CLOSES_AT)
+
+    notifier.show_decision(card, REQUEST, a_record(BOB))
+
+    [message] = approval_messages(slack)
+    assert "*1 of 2* approved by <@U0BOB>" in json.dumps(message["blocks"])
+    assert "approvers: <@U0BOB> <@U0CAROL>" in json.dumps(message["blocks"])
+
+
+def test_a_verdict_takes_the_buttons_away(slack: SlackStandIn, notifier: SlackNotifier) -> None:
+    """A decided card cannot be pressed."""
+    card = notifier.ask_approvers(REQUEST, a_policy(), CLOSES_AT)
+
+    notifier.show_decision(card, REQUEST, a_record(BOB, CAROL, verdict=Verdict.APPROVED))
+
+    [message] = approval_messages(slack)
+    assert "actions" not in [block["type"] for block in message["blocks"]]
+    assert "*Approved* by <@U0BOB>, <@U0CAROL>." in message["text"]
+
+
+def test_a_location_that_left_the_catalogue_still_has_its_cards(slack: SlackStandIn) -> None:
+    """Cards that stand can be updated whatever the catalogue says by then."""
+    card = a_notifier(slack.api_url).ask_approvers(REQUEST, a_policy(), CLOSES_AT)
+    later = a_notifier(slack.api_url, catalogue=replace(CATALOGUE, locations={}))
+
+    later.show_decision(card, REQUEST, a_record(BOB))
+
+    [message] = approval_messages(slack)
+    assert "*1 of 2* approved by <@U0BOB>" in json.dumps(message["blocks"])
+
+
+def test_the_connection_is_delivered_to_the_requester_alone(slack: SlackStandIn, notifier: SlackNotifier) -> None:
+    """The ready message is a direct message, and the reference leads to it."""
+    card = notifier.deliver(REQUEST, a_grant(), a_connection())
+    [message] = slack.direct_messages(ALICE.slack)
+
+    assert cards.ready_card(request=REQUEST, grant=a_grant(), connection=a_connection())["text"] == message["text"]
+    assert card.ts == message["ts"]
+    assert [] == approval_messages(slack)
+
+
+def test_the_end_is_reported_everywhere(slack: SlackStandIn, notifier: SlackNotifier) -> None:
+    """The card in the channel and the ready message are closed in place; a new message brings the receipt."""
+    approval = notifier.ask_approvers(REQUEST, a_policy(), CLOSES_AT)
+    ready = notifier.deliver(REQUEST, a_grant(), a_connection())
+    ending = an_ending(approval_card=approval, ready_card=ready)
+
+    notifier.report(ending)
+
+    closed = cards.closed_card(ending=ending, environment=LOCATION.environment)
+    told = [cards.closed_ready_card(ending=ending), cards.ended_card(ending=ending)]
+    assert texts_of([closed]) == texts_of(approval_messages(slack))
+    assert texts_of(told) == texts_of(slack.direct_messages(ALICE.slack))
+
+
+def test_a_card_that_is_gone_does_not_keep_the_end_from_its_holder(
+    slack: SlackStandIn, notifier: SlackNotifier
+) -> None:
+    """Somebody deleted the card: there is nothing to update, and the receipt arrives."""
+    gone = CardReference(channel=CATALOGUE.approvals_channel, ts="1795176000.000001")
+
+    notifier.report(an_ending(approval_card=gone))
+
+    assert texts_of([cards.ended_card(ending=an_ending())]) == texts_of(slack.direct_messages(ALICE.slack))
+
+
+def test_a_repeated_report_tells_the_holder_once(slack: SlackStandIn, notifier: SlackNotifier) -> None:
+    """When an update fails, nothing has been posted yet, so the retry posts the only receipt."""
+    approval = notifier.ask_approvers(REQUEST, a_policy(), CLOSES_AT)
+    ending = an_ending(approval_card=approval)
+    slack.fail_next("chat.update", "internal_error")
+
+    with pytest.raises(SlackUnavailableError, match="internal_error"):
+        notifier.report(ending)
+    notifier.report(ending)
+
+    assert 1 == len(slack.direct_messages(ALICE.slack))
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "advice"),
+    [
+        ("ratelimited", 429, "asks for a pause"),
+        ("invalid_auth", 200, "Reinstall the app"),
+        ("missing_scope", 200, "manifest"),
+        ("not_in_channel", 200, "Invite the app"),
+        ("fatal_error", 200, "Try again"),
+    ],
+)
+def test_a_refusal_of_slack_comes_with_advice(
+    slack: SlackStandIn, notifier: SlackNotifier, error: str, status: int, advice: str
+) -> None:
+    """The error says what Slack did not take, its code and what to do next."""
+    slack.fail_next("chat.postMessage", error, status=status)
+
+    with pytest.raises(
+        SlackUnavailableError, match=f"^Slack did not take the approval card of R-ABC234: {error}\\. .*{advice}"
+    ):
+        notifier.ask_approvers(REQUEST, a_policy(), CLOSES_AT)
+
+
+@contextmanager
+def a_server_that_says(answer: bytes) -> Iterator[tuple[str, list[bytes]]]:
+    """The address of a server that sends these bytes to whoever calls and hangs up, and what it was sent."""
+    received: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(10)
+
+        def serve() -> None:
+            with listening.accept()[0] as caller:
+                caller.settimeout(10)
+                received.append(read_request(caller))
+                caller.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/api/", received
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def read_request(caller: socket.socket) -> bytes:
+    request = b""
+    while b"\r\n\r\n" not in request:
+        request += caller.recv(65536)
+    head, _, body = request.partition(b"\r\n\r\n")
+    lengths = [line.split(b":")[1] for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")]
+    while len(body) < int(lengths[0]):
+        body += caller.recv(65536)
+    return head + b"\r\n\r\n" + body
+
+
+def an_answer(body: bytes, status: str = "200 OK", *, length: int | None = None) -> bytes:
+    head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length or len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (an_answer(b"<html>secret-body</html>", "502 Bad Gateway"), "HTTP status 502"),
+        (an_answer(b"<html>secret-body</html>"), "HTTP status 200"),
+        (an_answer(b'{"ok": false, "error": "secret-body xoxb-1"}'), "HTTP status 200"),
+        (an_answer(b"{}", "429 Too Many Requests"), "ratelimited"),
+        (an_answer(b'{"ok": tr'), "JSONDecodeError"),
+        (an_answer(b"\xff\xfe"), "UnicodeDecodeError"),
+        (an_answer(b'{"ok": true', length=1000), "IncompleteRead"),
+        (b"secret-body\r\n\r\n", "BadStatusLine"),
+        (b"", "RemoteDisconnected"),
+    ],
+    ids=[
+        "proxy page",
+        "page instead of JSON",
+        "body in place of a code",
+        "rate limit",
+        "cut JSON",
+        "no UTF-8",
+        "cut body",
+        "no HTTP",
+        "hang-up",
+    ],
+)
+def test_no_broken_answer_gets_through(answer: bytes, said: str) -> None:
+    """Whatever comes back, the workflow sees its own error, without the foreign body and without the bot token."""
+    with a_server_that_says(answer) as (api_url, _), pytest.raises(SlackUnavailableError, match=said) as raised:
+        a_notifier(api_url).deliver(REQUEST, a_grant(), a_connection())
+
+    assert "the connection of R-ABC234" in str(raised.value)
+    assert "secret-body" not in str(raised.value)
+    assert BOT_TOKEN not in str(raised.value)
+
+
+def test_a_refused_connection_is_slack_being_unavailable() -> None:
+    """Nobody listens there."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+
+    with pytest.raises(SlackUnavailableError, match="could not be reached for the connection of R-ABC234"):
+        a_notifier(f"http://127.0.0.1:{port}/api/").deliver(REQUEST, a_grant(), a_connection())
+
+
+def test_silence_is_slack_being_unavailable() -> None:
+    """Somebody listens but never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        silent = f"http://127.0.0.1:{listening.getsockname()[1]}/api/"
+
+        with pytest.raises(SlackUnavailableError, match="could not be reached"):
+            a_notifier(silent, timeout_seconds=1).deliver(REQUEST, a_grant(), a_connection())
+
+
+def test_slack_is_told_to_unfurl_nothing() -> None:
+    """No link in a card makes Slack fetch anything."""
+    taken = an_answer(b'{"ok": true, "channel": "D0ALICE", "ts": "1795176000.000001"}')
+
+    with a_server_that_says(taken) as (api_url, received):
+        a_notifier(api_url).deliver(REQUEST, a_grant(), a_connection())
+
+    sent = json.loads(received[0].partition(b"\r\n\r\n")[2])
+    assert {"unfurl_links": False, "unfurl_media": False} == {key: sent[key] for key in sent if "unfurl" in key}

@@ -1,0 +1,586 @@
+"""In-memory stand-ins for the ports, held to the contract of the real adapters by the contract tests.
+
+They keep what they are given as the ledger does, in its JSON, and hold no rule of the product.
+"""
+
+import inspect
+import json
+import re
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from chalicelib.defaults import DURATIONS, Durations
+from chalicelib.domain.bastions import Bastion, BastionState, InstanceStatus
+from chalicelib.domain.cards import CardReference
+from chalicelib.domain.catalogue import Catalogue
+from chalicelib.domain.connections import ConnectionDetails
+from chalicelib.domain.decisions import DecisionRecord
+from chalicelib.domain.endings import Ending, Outcome
+from chalicelib.domain.errors import (
+    AccessError,
+    BastionCapacityError,
+    BastionNotReadyError,
+    DatabaseNotFoundError,
+    GrantEndingError,
+    LedgerUnavailableError,
+    UnknownRequestError,
+)
+from chalicelib.domain.grants import Grant, GrantState
+from chalicelib.domain.instances import DatabaseInstances, Endpoint
+from chalicelib.domain.locations import BastionGroup, DatabaseKind
+from chalicelib.domain.orders import ProvisioningOrder, RevocationOrder
+from chalicelib.domain.payloads import from_payload, to_payload
+from chalicelib.domain.policy import PolicyOutcome
+from chalicelib.domain.receipts import Receipt
+from chalicelib.domain.records import FiledRequest, RequestRecord
+from chalicelib.domain.requests import AccessRequest, Origin, request_ids
+from chalicelib.domain.tunnels import Tunnel
+from tests.factories import FRIDAY_NOON, INSTANCES, NEW_AGENT, a_catalogue, a_grant, a_request
+
+_Value = TypeVar("_Value")
+_Answer = TypeVar("_Answer")
+_EXECUTION_NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
+
+
+def _kept(value: _Value) -> _Value:
+    """The value as the ledger gives it back: through JSON, so without microseconds."""
+    return from_payload(type(value), json.loads(json.dumps(to_payload(value))))
+
+
+class FakeClock:
+    """A clock that stands still until it is told to go on."""
+
+    def __init__(self, now: datetime = FRIDAY_NOON) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+class Interleaved:
+    """Lets a test put what somebody else does right after a call: once each, in the order declared."""
+
+    def __init__(self) -> None:
+        self._acts: dict[str, list[Callable[[], object]]] = defaultdict(list)
+        self._is_meanwhile = False
+
+    def declare_meanwhile(self, method: str, act: Callable[[], object], *, times: int = 1) -> None:
+        """After the next call of ``method`` has done its work, and before its caller hears of it, this happens too."""
+        assert callable(getattr(self, method))
+        self._acts[method] += [act] * times
+
+    def _did(self, method: str) -> None:
+        if self._acts[method] and not self._is_meanwhile:
+            self._is_meanwhile = True
+            try:
+                self._acts[method].pop(0)()
+            finally:
+                self._is_meanwhile = False
+
+
+class FakeRequestLedger(Interleaved):
+    """Requests and decisions in memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._records: dict[str, RequestRecord] = {}
+        self._origins: dict[str, str] = {}
+
+    def file_request(self, request: AccessRequest, *, origin_id: str, open_limit: int) -> FiledRequest:
+        for request_id in request_ids(Origin.SLACK, origin_id):
+            if self._origins.get(request_id, origin_id) == origin_id:
+                return self._file_as(replace(request, request_id=request_id), origin_id, open_limit)
+        raise LedgerUnavailableError("No free request id was found. Ask again.")
+
+    def _file_as(self, request: AccessRequest, origin_id: str, open_limit: int) -> FiledRequest:
+        if (filed := self._records.get(request.request_id)) is not None:
+            return FiledRequest(request=filed.request)
+        open_asks = {
+            (record.request.location, record.request.level): record.request.request_id
+            for record in self._records.values()
+            if record.request.person.person_id == request.person.person_id and record.outcome is None
+        }
+        if (same := open_asks.get((request.location, request.level))) is not None:
+            return FiledRequest(standing_in_the_way=(same,), is_same_ask=True)
+        if len(open_asks) >= open_limit:
+            return FiledRequest(standing_in_the_way=tuple(sorted(open_asks.values())))
+        self.declare_request(request, origin_id=origin_id)
+        return FiledRequest(request=self._records[request.request_id].request, is_new=True)
+
+    def declare_request(self, request: AccessRequest, *, origin_id: str = "declared") -> None:
+        """A request stands under the id that it has."""
+        self._records[request.request_id] = RequestRecord(request=_kept(request))
+        self._origins[request.request_id] = origin_id
+
+    def find_request(self, request_id: str) -> RequestRecord | None:
+        record = self._records.get(request_id)
+        self._did("find_request")
+        return record
+
+    def require_request(self, request_id: str) -> RequestRecord:
+        record = self._records.get(request_id)
+        if record is None:
+            raise UnknownRequestError(f"There is no request {request_id}.")
+        self._did("require_request")
+        return record
+
+    def open_decision(self, record: DecisionRecord, *, task_token: str) -> DecisionRecord:
+        standing = self._records[record.request_id].decisions or _kept(record)
+        self._change(record.request_id, decisions=standing, approval_token=task_token)
+        self._did("open_decision")
+        return standing
+
+    def replace_decision(self, record: DecisionRecord) -> bool:
+        filed = self._records.get(record.request_id)
+        if filed is None or filed.decisions is None or filed.decisions.version != record.version - 1:
+            return False
+        self._change(record.request_id, decisions=_kept(record))
+        self._did("replace_decision")
+        return True
+
+    def keep_approval_card(self, request_id: str, card: CardReference) -> None:
+        self._change(request_id, approval_card=_kept(card))
+
+    def keep_ready_card(self, request_id: str, card: CardReference) -> None:
+        self._change(request_id, ready_card=_kept(card))
+
+    def keep_hold_token(self, request_id: str, task_token: str) -> None:
+        self._change(request_id, hold_token=task_token)
+        self._did("keep_hold_token")
+
+    def ask_end(self, request_id: str, *, at: datetime) -> None:
+        self._change(request_id, end_asked_at=self._records[request_id].end_asked_at or _kept(at))
+        self._did("ask_end")
+
+    def close_request(self, request_id: str, outcome: Outcome, *, at: datetime) -> None:
+        record = self.require_request(request_id)
+        self._change(request_id, outcome=record.outcome or outcome)
+
+    def _change(self, request_id: str, **changes: Any) -> None:
+        self._records[request_id] = replace(self._records[request_id], **changes)
+
+
+class FakeGrantLedger(Interleaved):
+    """Grants in memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._grants: dict[str, Grant] = {}
+
+    def declare_grant(self, grant: Grant) -> Grant:
+        """A grant stands as it is, whatever stood before."""
+        self._grants[grant.facts.key] = _kept(grant)
+        return self._grants[grant.facts.key]
+
+    def require_grant(self, key: str) -> Grant:
+        """The grant of that identity, which must be there."""
+        return self._grants[key]
+
+    def create_grant(self, grant: Grant) -> Grant:
+        standing = self._grants.get(grant.facts.key)
+        is_same = standing is not None and standing.facts.request_id == grant.facts.request_id
+        if standing is None or (standing.state is GrantState.GONE and not is_same):
+            self._grants[grant.facts.key] = _kept(grant)
+            return grant
+        if standing.state is GrantState.ENDING and not is_same:
+            raise GrantEndingError(f"{standing.facts.request_id} is still being taken away.")
+        return standing
+
+    def find_grant(self, key: str) -> Grant | None:
+        grant = self._grants.get(key)
+        self._did("find_grant")
+        return grant
+
+    def replace_grant(self, seen: Grant, grant: Grant) -> bool:
+        standing = self._grants.get(grant.facts.key)
+        if standing is None or _identity(standing) != _identity(_kept(seen)):
+            return False
+        self._grants[grant.facts.key] = _kept(grant)
+        self._did("replace_grant")
+        return True
+
+    def open_grants(self) -> Sequence[Grant]:
+        still_open = [grant for grant in self._grants.values() if grant.state is not GrantState.GONE]
+        return sorted(still_open, key=lambda grant: grant.ends_at)
+
+
+def _identity(grant: Grant) -> tuple[Any, ...]:
+    return (grant.facts.request_id, grant.state, grant.ends_at, grant.is_ordered)
+
+
+class FakeBastionLedger(Interleaved):
+    """Bastions and leases in memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bastions: dict[str, Bastion] = {}
+
+    def declare_bastion(self, bastion: Bastion) -> None:
+        """A bastion stands as it is, whatever stood before."""
+        self._bastions[bastion.name] = _kept(bastion)
+
+    def find_bastion(self, name: str) -> Bastion:
+        bastion = self._bastions.get(name, Bastion(name=name))
+        self._did("find_bastion")
+        return bastion
+
+    def take_lease(self, name: str, request_id: str, *, until: datetime) -> bool:
+        bastion = self._bastions.setdefault(name, Bastion(name=name))
+        if bastion.state in {BastionState.STOPPING, BastionState.TERMINATING}:
+            return False
+        leases = {**bastion.leases, request_id: until}
+        self._bastions[name] = _kept(replace(bastion, leases=leases, idle_since=None))
+        return True
+
+    def release_lease(self, name: str, request_id: str, *, at: datetime) -> None:
+        if request_id in self._leases(name):
+            self._remove_lease(name, request_id, at)
+
+    def expire_lease(self, name: str, request_id: str, *, seen: datetime) -> None:
+        if self._leases(name).get(request_id) == _kept(seen):
+            self._remove_lease(name, request_id, seen)
+
+    def mark_idle(self, name: str, *, at: datetime) -> None:
+        bastion = self._bastions.get(name)
+        if bastion is not None and not bastion.leases and bastion.idle_since is None:
+            self._bastions[name] = replace(bastion, idle_since=_kept(at))
+
+    def replace_bastion(self, seen: Bastion, bastion: Bastion, *, only_if_unleased: bool) -> bool:
+        standing = self._bastions.get(bastion.name)
+        if standing is None or (only_if_unleased and standing.leases):
+            return False
+        if (standing.state, standing.generation, standing.instance_id) != (
+            seen.state,
+            seen.generation,
+            seen.instance_id,
+        ):
+            return False
+        self._bastions[bastion.name] = _kept(
+            replace(bastion, leases=standing.leases, idle_since=standing.idle_since),
+        )
+        return True
+
+    def _leases(self, name: str) -> Mapping[str, datetime]:
+        return self._bastions.get(name, Bastion(name=name)).leases
+
+    def _remove_lease(self, name: str, request_id: str, at: datetime) -> None:
+        left = {request: until for request, until in self._leases(name).items() if request != request_id}
+        self._bastions[name] = replace(self._bastions[name], leases=left)
+        self.mark_idle(name, at=at)
+
+
+class FakeBastionHost:
+    """Instances that start, stop and connect when a test says so. ``calls`` holds every call that changes one."""
+
+    def __init__(self) -> None:
+        self.instances: dict[str, InstanceStatus] = {}
+        self.calls: list[tuple[str, str]] = []
+        self._launches: dict[tuple[str, int], str] = {}
+        self._full_subnets: set[str] = set()
+        self._is_answering = True
+
+    def declare_instance(self, instance_id: str, status: InstanceStatus) -> None:
+        """EC2 and SSM say this of an instance from now on."""
+        self.instances[instance_id] = status
+
+    def declare_no_room(self, *subnets: str) -> None:
+        """These subnets have no room, and all others have."""
+        self._full_subnets = set(subnets)
+
+    def declare_unanswering(self) -> None:
+        """AWS answers nothing from now on."""
+        self._is_answering = False
+
+    def boot(self) -> None:
+        """Every pending instance runs and connects."""
+        self._move("pending", InstanceStatus(ec2="running", is_connected=True, agent_version=NEW_AGENT))
+
+    def land(self) -> None:
+        """Every stop and termination that was called has been carried out."""
+        self._move("stopping", InstanceStatus(ec2="stopped"))
+        self._move("shutting-down", InstanceStatus(ec2="terminated"))
+
+    def called(self, call: str) -> list[str]:
+        """The instances for which this was called."""
+        return [instance_id for name, instance_id in self.calls if name == call]
+
+    def status(self, instance_id: str) -> InstanceStatus:
+        self._answer()
+        return self.instances.get(instance_id, InstanceStatus(ec2=None))
+
+    def launch(self, group: BastionGroup, *, generation: int) -> str:
+        self._answer()
+        launched = self._launches.get((group.name, generation))
+        if launched is not None:
+            return launched
+        if group.subnets[generation % len(group.subnets)] in self._full_subnets:
+            raise BastionCapacityError(f"AWS has no room for the bastion {group.name} in this subnet.")
+        instance_id = self._launches[group.name, generation] = f"i-{group.name}{generation}"
+        self.calls.append(("launch", instance_id))
+        self.instances[instance_id] = InstanceStatus(ec2="pending")
+        return instance_id
+
+    def start(self, instance_id: str) -> None:
+        self._change("start", instance_id, {"stopped": "pending", "pending": "pending", "running": "running"})
+
+    def stop(self, instance_id: str) -> None:
+        self._change("stop", instance_id, {"running": "stopping", "stopping": "stopping", "stopped": "stopped"})
+
+    def terminate(self, instance_id: str) -> None:
+        states = ("pending", "running", "stopping", "stopped", "shutting-down")
+        self._change("terminate", instance_id, dict.fromkeys(states, "shutting-down") | {"terminated": "terminated"})
+
+    def _change(self, call: str, instance_id: str, allowed: Mapping[str | None, str]) -> None:
+        self._answer()
+        self.calls.append((call, instance_id))
+        before = self.instances.get(instance_id, InstanceStatus(ec2=None))
+        if before.ec2 not in allowed:
+            raise BastionNotReadyError(f"The instance is {before.ec2}: it cannot {call}.")
+        after = allowed[before.ec2]
+        self.instances[instance_id] = before if before.ec2 == after else InstanceStatus(ec2=after)
+
+    def _move(self, state: str, to: InstanceStatus) -> None:
+        for instance_id, status in self.instances.items():
+            if status.ec2 == state:
+                self.instances[instance_id] = to
+
+    def _answer(self) -> None:
+        if not self._is_answering:
+            raise BastionNotReadyError("AWS did not answer.")
+
+
+class FakeTunnels(Interleaved):
+    """Sessions on instances."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ended: list[str] = []
+        self._tunnels: dict[str, list[Tunnel]] = defaultdict(list)
+        self._is_answering = True
+
+    def declare_tunnel(self, instance_id: str, tunnel: Tunnel) -> None:
+        """A tunnel is open on an instance."""
+        self._tunnels[instance_id].append(tunnel)
+
+    def declare_unanswering(self) -> None:
+        """SSM answers nothing from now on."""
+        self._is_answering = False
+
+    def open_tunnels(self, instance_id: str) -> Sequence[Tunnel]:
+        self._answer()
+        found = list(self._tunnels[instance_id])
+        self._did("open_tunnels")
+        return found
+
+    def end_tunnel(self, session_id: str) -> None:
+        self._answer()
+        self.ended.append(session_id)
+        for tunnels in self._tunnels.values():
+            tunnels[:] = [tunnel for tunnel in tunnels if tunnel.session_id != session_id]
+
+    def _answer(self) -> None:
+        if not self._is_answering:
+            raise BastionNotReadyError("AWS did not answer.")
+
+
+class FakeDirectory(Interleaved):
+    """Database instances by identifier; only the ordinary cluster at first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._instances: dict[tuple[DatabaseKind, str, str], DatabaseInstances] = {}
+        self.declare_instances(DatabaseKind.CLUSTER, "orders-cluster", INSTANCES)
+
+    def declare_instances(self, kind: DatabaseKind, identifier: str, instances: DatabaseInstances | None) -> None:
+        """What RDS lists in eu-west-1; None for nothing."""
+        self._instances.pop((kind, identifier, "eu-west-1"), None)
+        if instances is not None:
+            self._instances[kind, identifier, "eu-west-1"] = instances
+
+    def find_instances(self, *, kind: DatabaseKind, identifier: str, region: str) -> DatabaseInstances:
+        found = self._instances.get((kind, identifier, region))
+        if found is None:
+            raise DatabaseNotFoundError(f"RDS knows no {kind} '{identifier}' in {region}.")
+        self._did("find_instances")
+        return found
+
+
+class FakeTokens:
+    """Signs tokens that look like RDS's."""
+
+    def __init__(self) -> None:
+        self.signed: list[tuple[Endpoint, str, str]] = []
+
+    def sign(self, endpoint: Endpoint, user: str, region: str) -> str:
+        self.signed.append((endpoint, user, region))
+        return f"{endpoint.host}:{endpoint.port}/?Action=connect&DBUser={user}&X-Amz-Signature=0{len(self.signed)}"
+
+
+class FakeExecutions:
+    """Remembers what was started and woken."""
+
+    def __init__(self) -> None:
+        self.started: dict[str, Any] = {}
+        self.woken: list[str] = []
+        self.running: set[str] = set()
+
+    def start(self, name: str, document: Mapping[str, Any]) -> None:
+        assert _EXECUTION_NAME.fullmatch(name), f"{name!r} is no name of an execution"
+        text = json.dumps(document)
+        if name not in self.started:
+            self.started[name] = json.loads(text)
+            self.running.add(name)
+
+    def wake(self, task_token: str) -> None:
+        self.woken.append(task_token)
+
+    def is_running(self, name: str) -> bool:
+        return name in self.running
+
+
+class FakeNotifier:
+    """Remembers what people were told."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[AccessRequest, PolicyOutcome, datetime]] = []
+        self.decisions: list[tuple[CardReference, DecisionRecord]] = []
+        self.deliveries: list[tuple[AccessRequest, Grant, ConnectionDetails]] = []
+        self.endings: list[Ending] = []
+        self._cards = 0
+
+    def ask_approvers(self, request: AccessRequest, policy: PolicyOutcome, closes_at: datetime) -> CardReference:
+        self.asked.append((request, policy, closes_at))
+        return self._new_card("C0APPROVALS")
+
+    def show_decision(self, card: CardReference, request: AccessRequest, record: DecisionRecord) -> None:
+        self.decisions.append((card, record))
+
+    def deliver(self, request: AccessRequest, grant: Grant, connection: ConnectionDetails) -> CardReference:
+        self.deliveries.append((request, grant, connection))
+        return self._new_card("D0ALICE")
+
+    def report(self, ending: Ending) -> None:
+        self.endings.append(ending)
+
+    def _new_card(self, channel: str) -> CardReference:
+        self._cards += 1
+        return CardReference(channel=channel, ts=f"1795176000.{self._cards:06}")
+
+
+class FakeTokenView:
+    """Remembers what stood in which view."""
+
+    def __init__(self) -> None:
+        self.tokens: list[tuple[str, str, ConnectionDetails, datetime]] = []
+        self.refusals: list[tuple[str, str, str]] = []
+
+    def show_token(self, view_id: str, token: str, connection: ConnectionDetails, *, expires_at: datetime) -> None:
+        self.tokens.append((view_id, token, connection, expires_at))
+
+    def show_refusal(self, view_id: str, request_id: str, reason: str) -> None:
+        self.refusals.append((view_id, request_id, reason))
+
+
+class FakeDatabase:
+    """Remembers orders; gives back the receipt that was declared for them."""
+
+    def __init__(self) -> None:
+        self.provisioned: list[ProvisioningOrder] = []
+        self.logins: list[str] = []
+        self.revoked: list[RevocationOrder] = []
+        self._receipt: dict[str, Any] = {"is_dropped": True}
+        self._failures: dict[str, AccessError] = {}
+
+    def declare_left(self, **receipt: Any) -> None:
+        """What a receipt will say beyond its role and time."""
+        self._receipt = receipt
+
+    def declare_failing(self, method: str, error: AccessError) -> None:
+        """This method fails from now on."""
+        self._failures[method] = error
+
+    def provision(self, order: ProvisioningOrder) -> None:
+        self._fail("provision")
+        self.provisioned.append(order)
+
+    def try_login(self, order: ProvisioningOrder) -> None:
+        self._fail("try_login")
+        self.logins.append(order.facts.role)
+
+    def revoke(self, order: RevocationOrder) -> Receipt:
+        self._fail("revoke")
+        self.revoked.append(order)
+        return Receipt(role=order.facts.role, read_at=FRIDAY_NOON, **self._receipt)
+
+    def _fail(self, method: str) -> None:
+        if (error := self._failures.get(method)) is not None:
+            raise error
+
+
+class FakeAuditTrail:
+    """The audit in memory, in the ledger's JSON."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, list[dict[str, Any]]] = defaultdict(list)
+
+    def append(self, request_id: str, event: str, facts: Mapping[str, Any], *, at: datetime) -> None:
+        entry = {"event": event, "at": to_payload(at), "facts": to_payload(facts)}
+        self._entries[request_id].append(json.loads(json.dumps(entry)))
+
+    def entries(self, request_id: str) -> list[dict[str, Any]]:
+        """What was written under a request, first entry first."""
+        return self._entries[request_id]
+
+    def events(self, request_id: str) -> list[str]:
+        """The names of what was written."""
+        return [entry["event"] for entry in self.entries(request_id)]
+
+
+@dataclass(kw_only=True)
+class World:
+    """Everything that a verb may ask for, under the names by which verbs ask for it."""
+
+    catalogue: Catalogue = field(default_factory=a_catalogue)
+    durations: Durations = DURATIONS
+    certificate_bundle: str = "$HOME/rds-global-bundle.pem"
+    clock: FakeClock = field(default_factory=FakeClock)
+    requests: FakeRequestLedger = field(default_factory=FakeRequestLedger)
+    grants: FakeGrantLedger = field(default_factory=FakeGrantLedger)
+    bastions: FakeBastionLedger = field(default_factory=FakeBastionLedger)
+    host: FakeBastionHost = field(default_factory=FakeBastionHost)
+    tunnels: FakeTunnels = field(default_factory=FakeTunnels)
+    directory: FakeDirectory = field(default_factory=FakeDirectory)
+    tokens: FakeTokens = field(default_factory=FakeTokens)
+    executions: FakeExecutions = field(default_factory=FakeExecutions)
+    notifier: FakeNotifier = field(default_factory=FakeNotifier)
+    view: FakeTokenView = field(default_factory=FakeTokenView)
+    database: FakeDatabase = field(default_factory=FakeDatabase)
+    audit: FakeAuditTrail = field(default_factory=FakeAuditTrail)
+
+    def declare_request(self, **changes: Any) -> AccessRequest:
+        """A request stands in the ledger."""
+        request = a_request(**changes)
+        self.requests.declare_request(request)
+        return request
+
+    def declare_grant(self, request: AccessRequest | None = None, **changes: Any) -> Grant:
+        """A request stands in the ledger, and its grant."""
+        request = request or a_request()
+        self.requests.declare_request(request)
+        return self.grants.declare_grant(a_grant(request, **changes))
+
+    def grant(self) -> Grant:
+        """The grant of the ordinary request as it stands."""
+        return self.grants.require_grant(a_grant().facts.key)
+
+    def run(self, verb: Callable[..., _Answer], **given: Any) -> _Answer:
+        """Call a verb with what is given, and with the world's own for every other parameter."""
+        wanted = inspect.signature(verb).parameters
+        own = {"now": self.clock(), **vars(self)}
+        return verb(**{name: own[name] for name in wanted if name in own} | given)

@@ -1,0 +1,296 @@
+"""The catalogue's one loader: every key is read, and every mistake is named with its file, its key and its reason."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chalicelib.domain.catalogue import Catalogue, load_catalogue
+from chalicelib.domain.errors import CatalogueError, UnknownLocationError
+from chalicelib.domain.locations import DatabaseKind, Isolation, SessionDocument, TokenSource
+from tests.factories import READ, WRITE, a_catalogue, a_location
+from tests.strategies import RULE
+
+EXAMPLE = Path(__file__).parents[2] / "docs" / "catalogue.toml"
+PLAIN = """
+[slack]
+team = "T0EXAMPLE"
+approvals_channel = "C0APPROVALS"
+
+[people]
+alice = { slack = "U0ALICE" }
+bob = { slack = "U0BOB" }
+
+[bastions.main]
+subnets = ["subnet-a"]
+
+[locations.orders]
+cluster = "orders-cluster"
+database = "orders"
+region = "eu-west-1"
+environment = "prod"
+bastion = "main"
+
+[locations.orders.levels]
+r = { who = "*", approvers = ["bob"] }
+"""
+
+
+def load(text: str) -> Catalogue:
+    return load_catalogue(text, file="catalogue.toml")
+
+
+def with_line(line: str, *, after: str) -> str:
+    """The plain catalogue with one more line."""
+    assert PLAIN.count(after) == 1
+    return PLAIN.replace(after, f"{after}\n{line}")
+
+
+def changed(old: str, new: str) -> str:
+    """The plain catalogue with a piece replaced."""
+    assert PLAIN.count(old) == 1
+    return PLAIN.replace(old, new)
+
+
+class TestTheExample:
+    """docs/catalogue.toml, which shows every key."""
+
+    catalogue = load_catalogue(EXAMPLE.read_text(encoding="utf-8"), file=EXAMPLE.name)
+
+    def test_the_location_is_read_whole(self) -> None:
+        """Each key of the example arrives where it belongs."""
+        location = self.catalogue.require_location("my-aurora-location")
+
+        assert (
+            location.kind,
+            location.identifier,
+            location.database,
+            location.region,
+            location.environment,
+            location.bastion.name,
+            location.bastion.subnets,
+            location.port,
+            location.isolation,
+            location.also_readable,
+            location.token,
+            location.document,
+            location.warm_up,
+            location.max_people,
+        ) == (
+            DatabaseKind.CLUSTER,
+            "my-aurora",
+            "depotpostgres",
+            "eu-west-1",
+            "prod",
+            "main",
+            ("subnet-a", "subnet-b"),
+            56789,
+            Isolation.STRICT,
+            frozenset({"postgres"}),
+            TokenSource.MODAL,
+            SessionDocument.LOCATION,
+            True,
+            10,
+        )
+
+    def test_the_rules_are_read_whole(self) -> None:
+        """Of the level with every key, and of the shortest one."""
+        levels = self.catalogue.require_location("my-aurora-location").levels
+        write = levels[WRITE]
+        assert write.hours is not None
+        assert write.break_glass is not None
+
+        assert (
+            write.who,
+            write.automatic,
+            write.approvers,
+            write.needed,
+            write.cap_seconds,
+            write.hours.text,
+            write.break_glass.who,
+            write.break_glass.review_within_seconds,
+        ) == (
+            frozenset({"alice"}),
+            False,
+            frozenset({"bob", "carol"}),
+            2,
+            7200,
+            "Mon-Fri 07:00-19:00 Europe/Berlin",
+            frozenset({"alice"}),
+            86_400,
+        )
+        assert (levels[READ].automatic, levels[READ].cap_seconds) == (True, 8 * 3600)
+
+    def test_people_are_found_by_team_and_user(self) -> None:
+        """And nobody from elsewhere is."""
+        found = self.catalogue.find_person(team="T0EXAMPLE", slack="U0BOB")
+        assert found is not None
+
+        assert found.name == "bob"
+        assert found.aws == ("arn:aws:sts::123456789012:assumed-role/AWSReservedSSO_Dev_*/bob@example.com",)
+        assert self.catalogue.find_person(team="T0OTHER", slack="U0BOB") is None
+        assert self.catalogue.find_person(team="T0EXAMPLE", slack="U0STRANGER") is None
+
+
+def test_what_is_left_out_has_its_default() -> None:
+    """A location needs six keys and a rule."""
+    location = load(PLAIN).require_location("orders")
+
+    assert (56789, Isolation.STRICT, frozenset(), TokenSource.MODAL, SessionDocument.LOCATION, True, 10) == (
+        location.port,
+        location.isolation,
+        location.also_readable,
+        location.token,
+        location.document,
+        location.warm_up,
+        location.max_people,
+    )
+    assert (1, 8 * 3600, None, None) == (
+        location.levels[READ].needed,
+        location.levels[READ].cap_seconds,
+        location.levels[READ].hours,
+        location.levels[READ].break_glass,
+    )
+
+
+def test_an_instance_may_be_named_instead_of_a_cluster() -> None:
+    """RDS without Aurora."""
+    location = load(changed('cluster = "orders-cluster"', 'instance = "orders-db"')).require_location("orders")
+
+    assert (DatabaseKind.INSTANCE, "orders-db") == (location.kind, location.identifier)
+
+
+DATABASE = 'database = "orders"'
+RULE_LINE = 'r = { who = "*", approvers = ["bob"] }'
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "reason"),
+    [
+        ("[slack", "(the file)", "is not TOML"),
+        (changed("[slack]", "[slak]"), "slack", "is missing; it must be a table"),
+        ('nothing = 1\n' + PLAIN, "nothing", "is not a key of the catalogue"),
+        (changed('team = "T0EXAMPLE"', ""), "slack.team", "is missing; it must be text"),
+        (changed('team = "T0EXAMPLE"', "team = 7"), "slack.team", "must be text, not int"),
+        (changed('team = "T0EXAMPLE"', 'team = "t0"'), "slack.team", "does not look like one"),
+        (with_line('channel = "C0"', after='team = "T0EXAMPLE"'), "slack.channel", "is not a key"),
+        (changed('bob = { slack = "U0BOB" }', "bob = {}"), "people.bob.slack", "is missing"),
+        (changed('bob = { slack = "U0BOB" }', 'bob = "U0BOB"'), "people.bob", "must be a table, not str"),
+        (changed('{ slack = "U0BOB" }', '{ slack = "U0BOB", aws = "arn" }'), "people.bob.aws", "a list of texts"),
+        (changed('{ slack = "U0BOB" }', '{ slack = "U0BOB", aws = [1] }'), "people.bob.aws", "a list of texts"),
+        (changed('{ slack = "U0BOB" }', '{ slack = "U0BOB", aws = [""] }'), "people.bob.aws", "a list of texts"),
+        (changed('{ slack = "U0BOB" }', '{ slack = "U0BOB", mail = "b" }'), "people.bob.mail", "is not a key"),
+        (changed('"U0BOB"', '"U0ALICE"'), "people.bob.slack", "is the Slack user of 'alice' already"),
+        (with_line('Eve = { slack = "U0EVE" }', after="[people]"), "people.Eve", "is no name"),
+        (with_line('"e ve" = { slack = "U0EVE" }', after="[people]"), "people.e ve", "is no name"),
+        (with_line('"x.alice" = { slack = "U0EVE" }', after="[people]"), "people.x.alice", "is no name"),
+        (changed('["subnet-a"]', "[]"), "bastions.main.subnets", "lists no subnet"),
+        (changed("[bastions.main]", '[bastions."x.main"]'), "bastions.x.main", "is no name"),
+        (changed("[bastions.main]", '[bastions."../main"]'), "bastions.../main", "is no name"),
+        (with_line('instance = "db"', after=DATABASE), "locations.orders.cluster", "either a cluster or an instance"),
+        (changed('cluster = "orders-cluster"', ""), "locations.orders.cluster", "either a cluster or an instance"),
+        (changed('"orders-cluster"', '"orders;rm"'), "locations.orders.cluster", "does not look like one"),
+        (changed('bastion = "main"', 'bastion = "mian"'), "locations.orders.bastion", "no bastion is called 'mian'"),
+        (changed('bastion = "main"', ""), "locations.orders.bastion", "is missing"),
+        (changed(DATABASE, "database = 'a\"b'"), "locations.orders.database", "does not look like one"),
+        (changed('"eu-west-1"', '"Europe"'), "locations.orders.region", "does not look like one"),
+        (with_line("port = 80", after=DATABASE), "locations.orders.port", "between 1024 and 65535"),
+        (with_line('port = "56789"', after=DATABASE), "locations.orders.port", "a whole number, not str"),
+        (with_line("port = true", after=DATABASE), "locations.orders.port", "a whole number, not bool"),
+        (with_line("port = 5678.9", after=DATABASE), "locations.orders.port", "a whole number, not float"),
+        (with_line('isolation = "lax"', after=DATABASE), "locations.orders.isolation", "one of strict, warn"),
+        (with_line('token = "mail"', after=DATABASE), "locations.orders.token", "one of modal, local"),
+        (with_line('document = "mine"', after=DATABASE), "locations.orders.document", "one of location, aws"),
+        (with_line('warm_up = "yes"', after=DATABASE), "locations.orders.warm_up", "true or false, not str"),
+        (with_line("max_people = 0", after=DATABASE), "locations.orders.max_people", "between 1 and 1000"),
+        (with_line('also_readable = "x"', after=DATABASE), "locations.orders.also_readable", "a list of texts"),
+        (with_line("prot = 56789", after=DATABASE), "locations.orders.prot", "is not a key of the catalogue"),
+        (changed("[locations.orders]", '[locations."x.orders"]').replace("[locations.orders.levels]", '[locations."x.orders".levels]'), "locations.x.orders", "is no name"),
+        (changed(RULE_LINE, ""), "locations.orders.levels", "offers no level"),
+        (changed("r = {", "x = {"), "locations.orders.levels.x", "is not a key"),
+        (changed(RULE_LINE, RULE_LINE + "\nx = {}"), "locations.orders.levels.x", "is not a key"),
+        (changed(', approvers = ["bob"] }', " }"), "locations.orders.levels.r.approvers", "nobody who may ask"),
+        (changed('["bob"]', '["rob"]'), "locations.orders.levels.r.approvers", "nobody in [people] is called 'rob'"),
+        (changed('["bob"]', '"*"'), "locations.orders.levels.r.approvers", "a list of texts"),
+        (changed('who = "*"', 'who = "alice"'), "locations.orders.levels.r.who", "a list of texts"),
+        (changed('who = "*"', 'who = ["*"]'), "locations.orders.levels.r.who", "nobody in [people] is called '*'"),
+        (changed('who = "*", ', ""), "locations.orders.levels.r.who", "is missing"),
+        (changed('"*", approvers', '["bob"], approvers'), "locations.orders.levels.r.approvers", "nobody who may ask"),
+        (changed('"*", approvers', '[], approvers'), "locations.orders.levels.r.approvers", "nobody who may ask"),
+        (changed('["bob"] }', '["bob"], needed = 2 }'), "locations.orders.levels.r.approvers", "need fewer"),
+        (changed('["bob"] }', '["bob"], needed = 0 }'), "locations.orders.levels.r.needed", "between 1 and 10"),
+        (changed('["bob"] }', '["bob"], cap = "soon" }'), "locations.orders.levels.r.cap", "a duration such as"),
+        (changed('["bob"] }', '["bob"], cap = 8 }'), "locations.orders.levels.r.cap", "such as '2h', not int"),
+        (changed('["bob"] }', '["bob"], cap = "25h" }'), "locations.orders.levels.r.cap", "not too long"),
+        (changed('["bob"] }', '["bob"], automatic = 1 }'), "locations.orders.levels.r.automatic", "true or false"),
+        (changed('["bob"] }', '["bob"], hours = "always" }'), "locations.orders.levels.r.hours", "write it like"),
+        (changed('["bob"] }', '["bob"], hours = "Mon-Fri 19:00-07:00 UTC" }'), "locations.orders.levels.r.hours", "start"),
+        (changed('["bob"] }', '["bob"], break_glass = { who = ["eve"] } }'), "locations.orders.levels.r.break_glass.who", "'eve'"),
+        (changed('["bob"] }', '["bob"], break_glass = {} }'), "locations.orders.levels.r.break_glass.who", "is missing"),
+        (changed("[bastions.main]\nsubnets = [\"subnet-a\"]", "[bastions]"), "bastions", "is empty"),
+    ],
+)  # fmt: skip  # one mistake a line
+def test_every_mistake_is_named_with_file_key_and_reason(text: str, key: str, reason: str) -> None:
+    """Whoever edits the catalogue is told where and why, and not what a parser thinks."""
+    with pytest.raises(CatalogueError) as caught:
+        load(text)
+
+    assert ("catalogue.toml", key) == (caught.value.file, caught.value.key)
+    assert reason in caught.value.reason
+
+
+@RULE
+@given(st.data())
+def test_any_key_of_the_example_may_be_mistyped_and_is_named(data: st.DataObject) -> None:
+    """Whichever line gets a list of dates instead of its value, the loader refuses and names the key or its table."""
+    lines = [line for line in PLAIN.splitlines() if " = " in line]
+    line = data.draw(st.sampled_from(lines))
+    key = line.split(" = ")[0]
+
+    with pytest.raises(CatalogueError) as caught:
+        load(PLAIN.replace(line, f"{key} = [2026-11-20]"))
+
+    assert key in caught.value.key.split(".")
+
+
+@RULE
+@given(st.text())
+def test_whatever_stands_in_the_file_is_loaded_or_refused(text: str) -> None:
+    """No text makes the loader fail in another way."""
+    with pytest.raises(CatalogueError):
+        load(text)
+
+
+def test_the_same_rule_is_fine_when_somebody_else_can_approve_one_asker() -> None:
+    """Bob, who is the only approver, may ask in vain; for alice the rule works, so it stands."""
+    rule = load(PLAIN).require_location("orders").levels[READ]
+
+    assert rule.approvers == frozenset({"bob"})
+
+
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [
+        ("orders-prdo", "Did you mean 'orders-prod'? There are: orders-prod, users-dev."),
+        ("users_dev", "Did you mean 'users-dev'? There are:"),
+        ("zzz", "'zzz'. There are: orders-prod, users-dev."),
+        ("x" * 3000, "There are: orders-prod, users-dev."),
+    ],
+)
+def test_an_unknown_location_is_answered_with_the_nearest_name(typed: str, hint: str) -> None:
+    """And with all of them, so nobody has to ask."""
+    catalogue = a_catalogue(a_location("orders-prod"), a_location("users-dev"))
+
+    with pytest.raises(UnknownLocationError) as caught:
+        catalogue.require_location(typed)
+
+    assert hint in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
+def test_the_plain_catalogue_of_these_tests_is_sound() -> None:
+    """Else every mistake above would be found for the wrong reason."""
+    assert set(tomllib.loads(PLAIN)) == {"slack", "people", "bastions", "locations"}
+    assert load(PLAIN).require_location("orders").name == "orders"

@@ -1,0 +1,119 @@
+"""CheckGrantEnd: the ledger alone decides whether the grant goes on, and one write ends it."""
+
+from dataclasses import replace
+
+import pytest
+
+from chalicelib.domain.errors import LedgerUnavailableError
+from chalicelib.domain.grants import Grant, GrantState
+from chalicelib.workflow.check_grant_end import GrantEnd, check_grant_end
+from tests.factories import FRIDAY_NOON, REQUEST_ID, a_grant, a_request, minutes, seconds
+from tests.fakes import World
+
+ENDING = GrantEnd(is_ending=True)
+
+
+def granted(**changes: object) -> World:
+    world = World()
+    world.declare_grant(**changes)  # type: ignore[arg-type]  # fields of a grant
+    return world
+
+
+def check(world: World, *, end_now: bool = False) -> GrantEnd:
+    return world.run(check_grant_end, request_id=REQUEST_ID, end_now=end_now)
+
+
+def test_a_grant_with_time_left_goes_on_for_its_whole_seconds() -> None:
+    """The next wait is that long."""
+    world = granted(ends_at=FRIDAY_NOON + seconds(90.9))
+
+    assert check(world) == GrantEnd(is_ending=False, seconds_left=90)
+    assert world.grant().state is GrantState.LIVE
+
+
+@pytest.mark.parametrize("left", [0.9, 0, -100])
+def test_a_grant_whose_end_is_reached_is_ending(left: float) -> None:
+    """Written by this very look."""
+    world = granted(ends_at=FRIDAY_NOON + seconds(left))
+
+    assert check(world) == ENDING
+    assert world.grant().state is GrantState.ENDING
+    assert ["ending"] == world.audit.events(REQUEST_ID)
+
+
+def test_an_end_that_was_asked_for_ends_it() -> None:
+    """Now, with half an hour left."""
+    world = granted()
+    world.requests.ask_end(REQUEST_ID, at=FRIDAY_NOON)
+    world.clock.advance(5)
+
+    assert check(world) == ENDING
+    assert (GrantState.ENDING, FRIDAY_NOON + seconds(5)) == (world.grant().state, world.grant().ends_at)
+
+
+def test_a_failed_request_ends_at_once() -> None:
+    """Whatever time it had left."""
+    world = granted()
+
+    assert check(world, end_now=True) == ENDING
+    assert {"asked": False, "failed": True} == world.audit.entries(REQUEST_ID)[0]["facts"]
+
+
+def test_looking_again_changes_nothing() -> None:
+    """One end, one entry in the books."""
+    world = granted(ends_at=FRIDAY_NOON)
+    check(world)
+    before = world.grant()
+    world.clock.advance(60)
+
+    assert check(world, end_now=True) == ENDING
+    assert (before, ["ending"]) == (world.grant(), world.audit.events(REQUEST_ID))
+
+
+@pytest.mark.parametrize(
+    "grant",
+    [None, a_grant(state=GrantState.GONE), a_grant(a_request(request_id="R-NEXT22"))],
+    ids=["none", "gone", "another request's"],
+)
+def test_what_is_not_the_requests_live_grant_is_left_alone(grant: Grant | None) -> None:
+    """The request's own part is over; a newer request's grant goes on."""
+    world = World()
+    world.declare_request()
+    if grant is not None:
+        world.grants.declare_grant(grant)
+
+    assert check(world, end_now=True) == ENDING
+    assert grant is None or world.grant() == grant
+
+
+def test_an_end_that_moved_while_it_was_looked_at_is_looked_at_again() -> None:
+    """The grant was extended in between: it goes on."""
+    world = granted(ends_at=FRIDAY_NOON)
+    later = replace(world.grant(), ends_at=FRIDAY_NOON + minutes(30))
+    world.grants.declare_meanwhile("find_grant", lambda: world.grants.declare_grant(later))
+
+    assert check(world) == GrantEnd(is_ending=False, seconds_left=1800)
+
+
+def test_an_order_that_is_noted_while_it_is_ended_is_not_forgotten() -> None:
+    """Else a user that is just being made would never be taken away."""
+    world = granted()
+    ordered = replace(world.grant(), is_ordered=True)
+    world.grants.declare_meanwhile("find_grant", lambda: world.grants.declare_grant(ordered))
+
+    assert check(world, end_now=True) == ENDING
+    assert (GrantState.ENDING, True) == (world.grant().state, world.grant().is_ordered)
+
+
+def test_a_grant_that_keeps_changing_is_given_up_with_an_error() -> None:
+    """The state tries again; nothing is claimed."""
+    world = granted(ends_at=FRIDAY_NOON)
+    moments = iter(range(1, 100))
+
+    def move() -> None:
+        world.grants.declare_grant(replace(world.grant(), ends_at=FRIDAY_NOON - seconds(next(moments))))
+
+    world.grants.declare_meanwhile("find_grant", move, times=99)
+
+    with pytest.raises(LedgerUnavailableError):
+        check(world)

@@ -1,0 +1,95 @@
+"""The settings of a function, from any environment that it is given."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from chalicelib.defaults import DURATION_NAMES, DURATIONS
+from chalicelib.domain.errors import SettingsError
+from chalicelib.settings import Settings
+
+REQUIRED = ("table", "state_machine", "launch_template", "issue_token_function", "slack_secret", "slack_app")
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+def test_a_setting_is_read_from_its_variable(name: str) -> None:
+    """DRAWBRIDGE_ and the name in capitals."""
+    assert getattr(Settings({f"DRAWBRIDGE_{name.upper()}": "value"}), name) == "value"
+
+
+@pytest.mark.parametrize("environment", [{}, {"DRAWBRIDGE_": "x"}, "empty"])
+@pytest.mark.parametrize("name", REQUIRED)
+def test_a_setting_that_is_missing_is_named_when_it_is_asked_for(name: str, environment: object) -> None:
+    """Not before, so that each function needs only its own; an empty one is missing too."""
+    variable = f"DRAWBRIDGE_{name.upper()}"
+    settings = Settings({variable: ""} if environment == "empty" else environment)  # type: ignore[arg-type]  # a table
+
+    with pytest.raises(SettingsError, match=f"{variable} is not set"):
+        getattr(settings, name)
+
+
+def test_what_differs_only_in_a_workspace_has_a_default() -> None:
+    """A deployment need not say where Slack is."""
+    settings = Settings({})
+
+    assert ("https://slack.com/api/", "$HOME/rds-global-bundle.pem", None, DURATIONS) == (
+        settings.slack_api,
+        settings.certificate_bundle,
+        settings.database_address,
+        settings.durations,
+    )
+    assert ("catalogue.toml", "rds-global-bundle.pem") == (
+        settings.catalogue_file.name,
+        Path(settings.database_certificates).name,
+    )
+
+
+def test_every_default_can_be_replaced() -> None:
+    """By the same kind of variable."""
+    settings = Settings(
+        {
+            "DRAWBRIDGE_SLACK_API": "http://127.0.0.1:1/api/",
+            "DRAWBRIDGE_CATALOGUE": "/srv/catalogue.toml",
+            "DRAWBRIDGE_CERTIFICATE_BUNDLE": "/srv/bundle.pem",
+            "DRAWBRIDGE_DATABASE_CERTIFICATES": "/srv/rds.pem",
+            "DRAWBRIDGE_DATABASE_ADDRESS": "127.0.0.1",
+        }
+    )
+
+    assert (
+        "http://127.0.0.1:1/api/",
+        Path("/srv/catalogue.toml"),
+        "/srv/bundle.pem",
+        "/srv/rds.pem",
+        "127.0.0.1",
+    ) == (
+        settings.slack_api,
+        settings.catalogue_file,
+        settings.certificate_bundle,
+        settings.database_certificates,
+        settings.database_address,
+    )
+
+
+@pytest.mark.parametrize("name", DURATION_NAMES)
+def test_each_duration_has_a_variable_of_its_own(name: str) -> None:
+    """And replaces no other."""
+    settings = Settings({f"DRAWBRIDGE_{name.upper()}_SECONDS": "7"})
+
+    assert replace(DURATIONS, **{name: 7}) == settings.durations
+
+
+@pytest.mark.parametrize("text", ["", "soon", "1h", "-5", "1.5", " 7", "7 ", "0x10", "1_000"])
+def test_a_duration_that_is_no_whole_number_is_named(text: str) -> None:
+    """An end that nobody meant is worse than no start."""
+    with pytest.raises(SettingsError, match="DRAWBRIDGE_ACCESS_SECONDS must be a whole number of seconds"):
+        _ = Settings({"DRAWBRIDGE_ACCESS_SECONDS": text}).durations
+
+
+def test_a_setting_that_cannot_be_read_is_not_quoted_at_length() -> None:
+    """What was put there by mistake may be a secret."""
+    with pytest.raises(SettingsError) as caught:
+        _ = Settings({"DRAWBRIDGE_ACCESS_SECONDS": "x" * 4000}).durations
+
+    assert len(str(caught.value)) < 200
