@@ -8,6 +8,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 from local.story import Story
@@ -52,7 +53,7 @@ def main() -> None:
     whole = statistics.median(marks[STEPS[-1]] - marks[STEPS[0]] for marks in rounds)
     print(f"Approve pressed to query answered: {whole:.2f} s, median of {ROUNDS}, the bastion stopped before each\n")
     print("| step | s | share |\n|---|--:|--:|")
-    for before, after in zip(STEPS, STEPS[1:], strict=False):
+    for before, after in pairwise(STEPS):
         seconds = statistics.median(marks[after] - marks[before] for marks in rounds)
         print(f"| {before} → {after} | {seconds:.2f} | {seconds / whole:.0%} |")
     print("\n| function, all rounds | in it, s | of that its own processor time, s |\n|---|--:|--:|")

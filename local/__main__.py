@@ -95,7 +95,9 @@ def _choose_ports(wanted: str) -> dict[str, int]:
             attempt.bind(("127.0.0.1", port))
         except OSError as error:
             if wanted:
-                sentence = f"Port {port} is in use on this machine. Free it, or choose another one: make demo PORT=57000"
+                sentence = (
+                    f"Port {port} is in use on this machine. Free it, or choose another one: make demo PORT=57000"
+                )
                 raise StoryError(sentence) from error
             attempt.bind(("127.0.0.1", 0))
             port = attempt.getsockname()[1]

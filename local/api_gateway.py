@@ -8,17 +8,11 @@ from werkzeug.wrappers import Request, Response
 
 def proxy_event(request: Request, stage: str) -> dict[str, Any]:
     """The event of a request below `/stage`. A body that is no UTF-8 travels as base64, as binary media types do."""
-    headers, query = (
-        {name: request.headers.getlist(name) for name, _ in request.headers},
-        request.args.to_dict(flat=False),
-    )
     path, method = request.path.removeprefix(f"/{stage}"), request.method
-    context = {
-        "resourcePath": path,
-        "httpMethod": method,
-        "stage": stage,
-        "identity": {"sourceIp": request.remote_addr},
-    }
+    headers = {name: request.headers.getlist(name) for name, _ in request.headers}
+    query = request.args.to_dict(flat=False)
+    context: dict[str, Any] = {"resourcePath": path, "httpMethod": method, "stage": stage}
+    context["identity"] = {"sourceIp": request.remote_addr}
     event: dict[str, Any] = {"path": path, "httpMethod": method, "requestContext": context}
     event |= {"headers": {name: values[-1] for name, values in headers.items()}, "multiValueHeaders": headers}
     event |= {"queryStringParameters": request.args.to_dict() or None, "multiValueQueryStringParameters": query or None}
@@ -31,10 +25,11 @@ def proxy_event(request: Request, stage: str) -> dict[str, Any]:
 
 def http_response(answer: Response) -> Response:
     """What the caller sees of a function's answer: 502 unless it succeeded with a status and a text for a body."""
-    result = {} if "X-Amz-Function-Error" in answer.headers else answer.json or {}
-    body = result.get("body", "")
-    if "statusCode" not in result or not isinstance(body, str):
+    result = answer.json
+    is_whole = isinstance(result, dict) and "statusCode" in result and isinstance(result.get("body", ""), str)
+    if "X-Amz-Function-Error" in answer.headers or not is_whole:
         return Response('{"message": "Internal server error"}', 502, mimetype="application/json")
-    headers = [(name, value) for name, values in result.get("multiValueHeaders", {}).items() for value in values]
-    body = base64.b64decode(body) if result.get("isBase64Encoded") else body
-    return Response(body, result["statusCode"], headers + list(result.get("headers", {}).items()))
+    body = result.get("body", "").encode()
+    headers = list((result.get("headers") or {}).items())
+    headers += [(name, value) for name, values in (result.get("multiValueHeaders") or {}).items() for value in values]
+    return Response(base64.b64decode(body) if result.get("isBase64Encoded") else body, result["statusCode"], headers)

@@ -34,7 +34,8 @@ class LocalAws:
     """Lambda Invoke, `/api/...`, SSM sessions and, through moto under one lock, every other call.
 
     `handlers` is looked up at each call: import ours after `start()`; the one named APIHandler gets the API's requests.
-    `ssm` has OPERATIONS, the names it answers, and handle(operation, request, access_key_id); errors have code and message.
+    `ssm` has OPERATIONS, the names it answers, and handle(operation, request, access_key_id); its errors have `code` and
+    `message`. Ending takes `stop_seconds` at most; moto's sleep before a Retry may outlast it, and then does nothing.
     """
 
     handlers: Mapping[str, Handler]

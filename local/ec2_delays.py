@@ -29,9 +29,7 @@ class TimedState:
     def name(self, wanted: str) -> None:
         if wanted != self._settled:
             if self.name not in ALLOWED[wanted]:
-                raise EC2ClientError(
-                    "IncorrectInstanceState", f"The instance is {self.name} and cannot become {wanted}."
-                )
+                raise EC2ClientError("IncorrectInstanceState", f"What is {self.name} cannot become {wanted} now.")
             self._settled, self._settles_at = wanted, self._clock() + self._seconds[wanted]
 
     code = property(lambda self: CODES[self.name], lambda *_: None)

@@ -7,7 +7,7 @@ import ssl
 import tempfile
 import threading
 from collections.abc import Callable, Collection, Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -155,13 +155,12 @@ class IamProxy:
         self._loop.call_soon_threadsafe(self._awake.set)
 
     async def _listen(self) -> None:
-        self._awake, tls = asyncio.Event(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._awake, tls, seconds = asyncio.Event(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), self.startup_seconds
         self._awake.set()
         outer = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         self.port, tls.sni_callback = outer.sockets[0].getsockname()[1], self._choose_certificate
         self._inner = self.server.socket_directory / f"tls-{self.port}"
         self._database = self.server.socket_directory / ".s.PGSQL.5432"
-        seconds = self.startup_seconds
         inner = await asyncio.start_unix_server(self._serve, self._inner, ssl=tls, ssl_handshake_timeout=seconds)
         self._undo.callback(outer.close)
         self._undo.callback(inner.close)
@@ -187,7 +186,8 @@ class IamProxy:
             LOG.debug("A connection ended: %r", error)
         finally:
             client[1].close()
-            await asyncio.gather(client[1].wait_closed(), return_exceptions=True)
+            with suppress(OSError, asyncio.CancelledError):
+                await client[1].wait_closed()
 
     async def _negotiate_encryption(self, client: Stream) -> bytes:
         asked, is_encrypted = b"", client[1].get_extra_info("ssl_object") is not None

@@ -6,7 +6,7 @@ import time
 import traceback
 import uuid
 from collections.abc import Callable, Mapping
-from pkgutil import resolve_name
+from importlib import import_module
 from threading import Thread
 from typing import Any
 
@@ -15,7 +15,12 @@ from werkzeug.wrappers import Response
 Handler = Callable[[Any, Any], Any]
 LIMIT_BYTES = {"RequestResponse": 6 * 1024 * 1024, "Event": 256 * 1024}  # AWS takes 1 MB for Event since October 2025
 TIMEOUT_SECONDS = 60.0  # what Chalice deploys for a function that names none
-load_handler = resolve_name  # imports "package.module.function" as the Lambda runtime does
+
+
+def load_handler(name: str) -> Handler:
+    """Import "package.module.function" as the Lambda runtime does. ImportError and AttributeError as they come."""
+    module, _, attribute = name.rpartition(".")
+    return getattr(import_module(module), attribute)
 
 
 class LambdaContext:
@@ -53,7 +58,7 @@ class Lambdas:
         if kind == "RequestResponse":
             return self._run(context, payload)
         Thread(target=self._run, args=(context, payload), name=f"local-aws function {name}", daemon=True).start()
-        return _answer(context, None, 202)
+        return Response(status=202, headers={"x-amzn-RequestId": context.aws_request_id})
 
     def _run(self, context: LambdaContext, payload: bytes) -> Response:
         try:

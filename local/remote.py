@@ -13,7 +13,7 @@ from typing import Any
 import boto3
 
 from local import seed
-from local.slack.api import render_text
+from local.terminal import readable, readable_text
 from local.workspace import Workspace
 
 
@@ -53,7 +53,7 @@ def _facts() -> dict[str, str]:
 def type_command(person: str, text: str) -> str:
     """Type a command in #general; what the person reads."""
     answer = _ask("/ui/command", {"user": _user(person), "channel": "C0GENERAL", "text": text})
-    return answer["error"] or (render_text(answer["blocks"]) if answer["blocks"] else answer["text"])
+    return answer["error"] or _read(answer)
 
 
 def press(person: str, action: str, request: str) -> str:
@@ -78,9 +78,9 @@ def describe(person: str) -> str:
     state, lines = _state(person), []
     for channel, name in state["channels"].items():
         for message in state["messages"][channel] + state["ephemerals"][channel]:
-            lines += [f"-- {name}", render_text(message["blocks"]) if message["blocks"] else message["text"]]
+            lines += [f"-- {name}", _read(message)]
     if state["view"]:
-        lines += [f"-- modal: {state['view']['title']['text']}", render_text(state["view"]["blocks"])]
+        lines += [f"-- modal: {state['view']['title']['text']}", readable(state["view"]["blocks"])]
     return "\n".join([*lines, "-- behind it, clearly not Slack", *_describe_aws()])
 
 
@@ -96,6 +96,10 @@ def _describe_aws() -> Iterator[str]:
             if item["sk"]["S"] in {"GRANT", "BASTION"}:
                 holds = ", ".join(sorted(item.get("leases", {}).get("M", {})))
                 yield f"{item['pk']['S']}: {item['state']['S']}" + (f", leased to {holds}" if holds else "")
+
+
+def _read(message: dict[str, Any]) -> str:
+    return readable(message["blocks"]) if message["blocks"] else readable_text(message["text"])
 
 
 def _state(person: str) -> dict[str, Any]:

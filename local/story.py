@@ -1,7 +1,9 @@
 """The whole story, played in the terminal by people who only do what people can: type, press, paste and look."""
 
+import os
 import re
 import shlex
+import signal
 import subprocess
 import threading
 import time
@@ -11,7 +13,7 @@ from typing import Any, TypeVar
 
 import psycopg
 
-from local.slack.api import render_text
+from local.terminal import readable, readable_text
 from local.workspace import Workspace
 
 LOCATION = "my-aurora-location"
@@ -76,7 +78,7 @@ class Story:
 
     def receive(self, request_id: str) -> tuple[str, str]:
         """The ready message arrives; returns its two lines, copied as a person would."""
-        message = self._await("the ready message", lambda: self._find_direct(request_id, "show_token"))
+        message = self._await("the ready message", lambda: self._find_direct(request_id, "'show_token'"))
         self.mark("delivered")
         self._show(message["blocks"])
         lines = [text for text in _preformatted(message["blocks"]) if text.startswith(("aws ", "psql "))]
@@ -116,7 +118,7 @@ class Story:
     def show_token(self, request_id: str) -> str:
         """Alice presses Show Token and copies the token from the modal that opens."""
         self._act("alice presses Show Token (the token itself is shown to her alone)")
-        ready = self._await("the ready message", lambda: self._find_direct(request_id, "show_token"))
+        ready = self._await("the ready message", lambda: self._find_direct(request_id, "'show_token'"))
         direct = next(channel for channel in self._slack.state("U0ALICE")["channels"] if channel.startswith("D"))
         self._slack.press("U0ALICE", direct, ready["ts"], "show_token")
         view = self._await("the token", self._find_token_view)
@@ -138,7 +140,7 @@ class Story:
     def see_the_end(self, request_id: str) -> None:
         """Nobody does anything; access ends by itself."""
         self._act("nobody does anything; the end comes by itself")
-        ended = self._await("the receipt", lambda: self._find_direct(request_id, None, "ended"))
+        ended = self._await("the receipt", lambda: self._find_direct(request_id, "sessions left"))
         self.mark("receipt")
         self._show(ended["blocks"])
 
@@ -150,7 +152,7 @@ class Story:
             try:
                 psycopg.connect(conninfo, password=token, connect_timeout=5, **changed).close()
             except psycopg.OperationalError as error:
-                self._quote(f"{way}: {str(error).splitlines()[-1].rpartition('FATAL:')[2].strip()}")
+                self._quote(f"{way}: {_reason(error)}")
             else:
                 raise StoryError(f"Alice could still connect {way} after the receipt.")
         self.mark("refused")
@@ -158,8 +160,8 @@ class Story:
     def see_the_bastion_stop(self) -> None:
         """Housekeeping stops the bastion, which nobody holds any more."""
         self._act("housekeeping finds the bastion idle")
-        state = self._await("the bastion to stop", lambda: self._workspace.bastion_state() == "stopped")
-        self._quote(f"bastion stopped: {state}")
+        self._await("the stop of the bastion", lambda: self._workspace.bastion_state() == "stopped")
+        self._quote("EC2 says: stopped")
         self.mark("bastion stopped")
 
     def _await(self, what: str, find: Callable[[], _Value | None]) -> _Value:
@@ -184,18 +186,15 @@ class Story:
     def _find_message(self, channel: str, request_id: str) -> dict[str, Any] | None:
         return next((m for m in self._slack.messages(channel) if request_id in str(m["blocks"])), None)
 
-    def _find_direct(self, request_id: str, action: str | None, word: str = "") -> dict[str, Any] | None:
-        for message in self._slack.direct_messages("U0ALICE"):
-            text = str(message["blocks"])
-            if request_id in text and (f"'{action}'" in text if action else word in message["text"].lower()):
-                return message
-        return None
+    def _find_direct(self, request_id: str, text: str) -> dict[str, Any] | None:
+        messages = reversed(self._slack.direct_messages("U0ALICE"))
+        return next((each for each in messages if request_id in str(each) and text in str(each["blocks"])), None)
 
     def _act(self, text: str) -> None:
         self._tell(f"\n{time.monotonic() - self._started:5.1f} s  {text}")
 
     def _show(self, blocks: Any, otherwise: str = "") -> None:
-        for line in (render_text(blocks) if blocks else otherwise).splitlines():
+        for line in (readable(blocks) if blocks else readable_text(otherwise)).splitlines():
             self._quote(line)
 
     def _quote(self, line: str) -> None:
@@ -210,6 +209,11 @@ def _preformatted(blocks: Any) -> Iterator[str]:
                 yield "".join(part["text"] for part in element["elements"])
 
 
+def _reason(error: psycopg.OperationalError) -> str:
+    line = str(error).splitlines()[0]
+    return line.rpartition("FATAL:" if "FATAL:" in line else "failed:")[2].strip()
+
+
 def _printed(shell: subprocess.Popen[str], quote: Callable[[str], None]) -> Iterator[str]:
     for line in shell.stdout or ():
         if line.strip():
@@ -219,7 +223,7 @@ def _printed(shell: subprocess.Popen[str], quote: Callable[[str], None]) -> Iter
 
 def _end(shell: subprocess.Popen[str]) -> None:
     if shell.poll() is None:
-        subprocess.run(["kill", "-INT", f"-{shell.pid}"], check=False)
+        os.killpg(shell.pid, signal.SIGINT)
     try:
         shell.wait(5)
     except subprocess.TimeoutExpired:

@@ -1,14 +1,12 @@
 """The local workspace: starts every part in order on 127.0.0.1, and ends every part. Its functions are the deployed ones."""
 
 import json
-import logging
 import os
 import shutil
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -17,11 +15,10 @@ from typing import Any, Self
 import boto3
 from moto.ec2.models import ec2_backends
 
-from chalicelib.domain.roles import PERSON_PREFIX, PROVISIONER
 from local import seed
-from local.aws import API_FUNCTION, LocalAws
-from local.iam_proxy import CertificateAuthority, Credentials, IamProxy
-from local.lambdas import load_handler
+from local.aws import LocalAws
+from local.functions import CREDENTIALS, KEY, aws_settings, environment, function_settings, load_functions, logs_to
+from local.iam_proxy import CertificateAuthority, IamProxy
 from local.postgres import PostgresServer, find_bin_directory
 from local.shells import Shells, principal_of
 from local.slack.api import SlackStandIn
@@ -29,14 +26,7 @@ from local.ssm.server import Instance, SessionManager
 from local.ticker import Ticker
 
 HOUSEKEEPING = ("StopIdleBastions", "ReconcileGrants")
-OURS = ("app", "chalicelib.functions", "chalicelib.aws")
-KEY = "AKIALOCALFUNCTIONS00"
-CREDENTIALS = Credentials(
-    secret_access_key="local-function-secret",
-    session_token=None,
-    may_connect=lambda user: user == PROVISIONER or user.startswith(PERSON_PREFIX),
-)
-SHORT = {"ACCESS": 8, "APPROVAL_WAIT": 60, "PREPARATION": 60, "IDLE_GRACE": 1, "STOP_SETTLING": 1, "LEASE_MARGIN": 30}
+SHORT = {"ACCESS": 6, "APPROVAL_WAIT": 60, "PREPARATION": 60, "IDLE_GRACE": 1, "STOP_SETTLING": 1, "LEASE_MARGIN": 30}
 """Seconds, by the names of the default durations."""
 TICK = {"version": "0", "id": "local", "detail-type": "Scheduled Event", "source": "aws.events", "detail": {}}
 TICK |= {"account": seed.ACCOUNT, "time": "2026-01-01T00:00:00Z", "region": seed.REGION, "resources": []}
@@ -69,6 +59,7 @@ class Workspace:
     def _start(self, parts: ExitStack) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="drawbridge-"))
         parts.callback(shutil.rmtree, self.directory, ignore_errors=True)
+        parts.enter_context(logs_to(self.directory / "functions.log"))
         self._tell("PostgreSQL")
         self.database = parts.enter_context(PostgresServer(find_bin_directory(os.environ)))
         seed.seed_databases(self.database)
@@ -94,7 +85,7 @@ class Workspace:
         self._tell("AWS")
         seconds = {"pending_seconds": self._pending_seconds, "stopping_seconds": self._pending_seconds / 2}
         self.aws = parts.enter_context(LocalAws(handlers=self.handlers, ssm=self.sessions, **seconds))
-        parts.enter_context(_environment(self._aws_settings()))
+        parts.enter_context(environment(aws_settings(self.aws.endpoint_url, self.directory / "nowhere")))
         self.endpoint = seed.seed_cluster(self.proxy.port)
         self.proxy.add_host(self.endpoint)
         targets[self.endpoint, self.proxy.port] = ("127.0.0.1", self.proxy.port)
@@ -102,9 +93,18 @@ class Workspace:
         self._tell("Slack")
         self.slack = parts.enter_context(_slack(self.aws.api_url))
         self._tell("functions")
-        parts.enter_context(_environment(self._function_settings()))
-        self._load_functions()
-        parts.enter_context(_logs_to(self.directory / "functions.log"))
+        catalogue = self.directory / "catalogue.toml"
+        seed.write_catalogue(catalogue, subnets=seed.seed_account(), ports=self._ports)
+        self.state_machine = seed.create_state_machine()
+        settings = function_settings(
+            state_machine=self.state_machine,
+            slack_api=self.slack.api_url,
+            catalogue=catalogue,
+            certificates=self.certificates,
+            seconds=self._seconds,
+        )
+        parts.enter_context(environment(settings))
+        self.handlers |= load_functions()
         ticker = Ticker(1.0, [partial(self.aws.invoke, name, TICK) for name in HOUSEKEEPING])
         ticker.start()
         parts.callback(ticker.stop)
@@ -122,32 +122,6 @@ class Workspace:
     def bastion_state(self) -> str:
         """What EC2 says of the newest bastion, or "absent"."""
         return next((instance.state for instance in reversed(self._instances())), "absent")
-
-    def _load_functions(self) -> None:
-        """As at a cold start, so that nothing is left that an earlier workspace made the functions remember."""
-        for name in [name for name in sys.modules if name.startswith(OURS[1:]) or name == OURS[0]]:
-            del sys.modules[name]
-        app = self.handlers[API_FUNCTION] = load_handler("app.app")
-        for function in [*app.pure_lambda_functions, *app.event_sources]:
-            logical_id = function.name.title().replace("_", "")
-            self.handlers[logical_id] = load_handler(function.handler_string)
-
-    def _aws_settings(self) -> dict[str, str | None]:
-        secret, nowhere = CREDENTIALS.secret_access_key, str(self.directory / "nowhere")
-        settings = {"ENDPOINT_URL": self.aws.endpoint_url, "ACCESS_KEY_ID": KEY, "SECRET_ACCESS_KEY": secret}
-        settings |= {"DEFAULT_REGION": seed.REGION, "CONFIG_FILE": nowhere, "SHARED_CREDENTIALS_FILE": nowhere}
-        return {f"AWS_{name}": settings.get(name) for name in (*settings, "PROFILE", "SESSION_TOKEN", "REGION")}
-
-    def _function_settings(self) -> dict[str, str]:
-        catalogue, certificates = self.directory / "catalogue.toml", str(self.certificates)
-        seed.write_catalogue(catalogue, subnets=seed.seed_account(), ports=self._ports)
-        self.state_machine = seed.create_state_machine()
-        settings = {"TABLE": seed.TABLE, "STATE_MACHINE": self.state_machine, "LAUNCH_TEMPLATE": seed.LAUNCH_TEMPLATE}
-        settings |= {"SLACK_SECRET": seed.SECRET, "SLACK_APP": seed.APP, "SLACK_API": self.slack.api_url}
-        settings |= {"CERTIFICATE_BUNDLE": certificates, "DATABASE_CERTIFICATES": certificates}
-        settings |= {"CATALOGUE": str(catalogue), "DATABASE_ADDRESS": "127.0.0.1", "ISSUE_TOKEN_FUNCTION": "IssueToken"}
-        settings |= {f"{name}_SECONDS": str(seconds) for name, seconds in self._seconds.items()}
-        return {f"DRAWBRIDGE_{name}": value for name, value in settings.items()}
 
     def _instances(self) -> list[Instance]:
         """EC2's instances; an agent starts booting when its instance is first seen running."""
@@ -172,32 +146,3 @@ def _slack(api_url: str) -> SlackStandIn:
     secrets = {"signing_secret": seed.SIGNING_SECRET, "bot_token": seed.BOT_TOKEN, "app_id": seed.APP}
     installed = json.loads(manifest.replace("https://API", api_url))
     return SlackStandIn(manifest=installed, clock=time.time, deliver_to=api_url, **people, **secrets)
-
-
-@contextmanager
-def _logs_to(file: Path) -> Iterator[None]:
-    """What the functions and the stand-ins log, kept apart from what the story tells."""
-    root, ours = logging.getLogger(), logging.getLogger("drawbridge").handlers
-    with file.open("w", encoding="utf-8") as stream, ExitStack() as undo:
-        for handler in (each for each in ours if isinstance(each, logging.StreamHandler)):
-            undo.callback(handler.setStream, handler.setStream(stream))
-        root.addHandler(logging.StreamHandler(stream))
-        undo.callback(root.removeHandler, root.handlers[-1])
-        yield
-
-
-@contextmanager
-def _environment(values: Mapping[str, str | None]) -> Iterator[None]:
-    """Set variables of this process, None to unset one, and put everything back afterwards."""
-    before = {name: os.environ.get(name) for name in values}
-    try:
-        _apply(values)
-        yield
-    finally:
-        _apply(before)
-
-
-def _apply(values: Mapping[str, str | None]) -> None:
-    for name, value in values.items():
-        os.environ.pop(name, None)
-        os.environ.update({} if value is None else {name: value})

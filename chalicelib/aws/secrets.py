@@ -19,10 +19,18 @@ class SlackSecrets:
 def read_slack_secrets(secretsmanager: Any, secret_id: str) -> SlackSecrets:
     """Read both. Raises SettingsError when the secret cannot be read or lacks a part."""
     with translated(SettingsError, "Slack's secret cannot be read; store it with the deployment"):
-        text = secretsmanager.get_secret_value(SecretId=secret_id)["SecretString"]
+        answer = secretsmanager.get_secret_value(SecretId=secret_id)
     try:
-        values = json.loads(text)
-        return SlackSecrets(signing_secret=str(values["signing_secret"]), bot_token=str(values["bot_token"]))
+        values = json.loads(answer["SecretString"])
+        return SlackSecrets(signing_secret=_part(values, "signing_secret"), bot_token=_part(values, "bot_token"))
     except (ValueError, TypeError, KeyError):
         # Not chained: the cause would quote the secret.
         raise SettingsError("Slack's secret must hold a signing_secret and a bot_token; store it anew.") from None
+
+
+def _part(values: Any, name: str) -> str:
+    """Anybody could sign with an empty secret, or with the text of a null."""
+    value = values[name]
+    if not isinstance(value, str) or not value:
+        raise ValueError(name)
+    return value

@@ -13,7 +13,6 @@ from chalicelib.domain.policy import PolicyAnswer
 from chalicelib.domain.receipts import ClosedTunnels, Receipt
 from chalicelib.domain.requests import AccessRequest
 
-
 _OURS = frozenset(kind.__name__ for kind in AccessError.__subclasses__())
 """The errors whose text is fit for people; any other's may quote an address, a password or a stack."""
 

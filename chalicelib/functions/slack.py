@@ -47,7 +47,7 @@ def slack_events() -> Response:
         return Response(body="", status_code=HTTPStatus.UNAUTHORIZED)
     try:
         signed = SignedRequest(body=request.raw_body.decode("utf-8"), headers=headers)
-    except (ValueError, TypeError):
+    except ValueError:
         return Response(body="", status_code=HTTPStatus.BAD_REQUEST)
     answer = _endpoint().app().dispatch(signed)
     if answer.status == HTTPStatus.UNAUTHORIZED and _endpoint().has_new_secrets():

@@ -21,20 +21,21 @@ from chalicelib.domain.roles import PROVISIONER
 Connection = psycopg.Connection[tuple[Any, ...]]
 T = TypeVar("T")
 
-_TRANSACTION_TRIES = 8
+# Many short waits and not few long ones: each try first disconnects whoever is in the way on purpose.
+_TRANSACTION_TRIES = 30
 _PAUSE_BETWEEN_CONNECTS = 1.0
 # The path is fixed so that nothing in a schema that people may write to can stand in for a catalog or a function.
-_OPTIONS = "-c search_path=pg_catalog -c lock_timeout=5s -c statement_timeout=30s"
+_OPTIONS = "-c search_path=pg_catalog -c lock_timeout=1s -c statement_timeout=30s"
 
-_LOCK_KEY = sql.SQL("hashtextextended({}, 0)").format(sql.Literal(f"{PROVISIONER}:provision"))
-_LOCK = sql.SQL("SELECT pg_advisory_xact_lock({})").format(_LOCK_KEY)
-# Everybody may take any advisory lock, so somebody could hold ours to keep their own access from ending.
-_FREE_THE_LOCK = sql.SQL(
+# Everybody may take any advisory lock, so somebody could hold ours to keep their own access from ending. In one message with
+# the taking of it, so that nobody gets in between.
+_LOCK = sql.SQL(
     "SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid"
     " JOIN pg_roles r ON r.oid = a.usesysid JOIN pg_database d ON d.oid = l.database"
-    " WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND (l.classid::int8 << 32) | l.objid::int8 = {}"
-    " AND d.datname = current_database() AND r.rolname <> current_user AND NOT r.rolsuper"
-).format(_LOCK_KEY)
+    " WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND (l.classid::int8 << 32) | l.objid::int8 = {key}"
+    " AND d.datname = current_database() AND r.rolname <> current_user AND NOT r.rolsuper;"
+    " SELECT pg_advisory_xact_lock({key})"
+).format(key=sql.SQL("hashtextextended({}, 0)").format(sql.Literal(f"{PROVISIONER}:provision")))
 _CONTENTION = frozenset({"40001", "40P01", "55P03", "23505", "42710", "42704"})
 
 # While connecting libpq passes on the words of the server and not its SQLSTATE.
@@ -115,7 +116,6 @@ def in_transaction(connection: Connection, work: Callable[[Connection], T], *, p
     while True:
         tries_left -= 1
         try:
-            connection.execute(_FREE_THE_LOCK)
             with connection.transaction():
                 connection.execute(_LOCK)
                 return work(connection)
@@ -171,10 +171,9 @@ def repair(location: str) -> str:
 
 def reason_of(error: psycopg.Error) -> str:
     """What PostgreSQL said, in one line without addresses and of at most 300 characters."""
-    if said := error.diag.message_primary:
-        detail = error.diag.message_detail
-        return f"{said}: {detail}"[:300] if detail else said[:300]
-    return str(error).partition("\n")[0].rpartition("failed: ")[2].removeprefix("FATAL:").strip()[:300]
+    said = error.diag.message_primary or str(error).partition("\n")[0].rpartition("failed: ")[2].removeprefix("FATAL:")
+    detail = f": {error.diag.message_detail}" if error.diag.message_detail else ""
+    return " ".join(f"{said}{detail}".split())[:300]
 
 
 def _is_contention(error: psycopg.Error) -> bool:

@@ -25,6 +25,7 @@ from chalicelib.postgres import statements
 from chalicelib.postgres.connections import Connection, Connector, in_transaction, reason_of, translated
 from chalicelib.postgres.statements import RoleFacts
 
+_PARKINGS = 3
 _QUIET_PASSES = 3
 _PASSES = 200
 _PAUSE_BETWEEN_PASSES = 0.05
@@ -65,7 +66,10 @@ class Revocation:
 
     def _revoke(self, stack: ExitStack) -> Receipt:
         writer = stack.enter_context(self._open(self._order.instances.writer, is_writer=True))
-        role = self._in_transaction(writer, self._park)
+        for _ in range(_PARKINGS):
+            role = self._in_transaction(writer, self._park)
+            if not self._refusals:
+                break
         oid = role.oid if role else None
         instances = self._end_sessions(stack, writer, oid)
         if role:
@@ -79,16 +83,12 @@ class Revocation:
     def _park(self, writer: Connection) -> RoleFacts | None:
         role = self._require_ours(writer)
         self._refusals.clear()
-        if role is None:
-            return None
-        # Open transactions of the person may hold what parking has to change: they changed their own password, say.
-        writer.execute(statements.termination(self._role, role.oid))
-        for statement in statements.parking(role):
-            # Each for itself: a membership that only somebody else can take away must not keep the login alive.
+        for statement in statements.parking(role) if role else ():
+            # Each for itself: what cannot be had, or not yet, must not keep the rest alive.
             try:
                 with writer.transaction():
                     writer.execute(statement)
-            except psycopg.errors.InsufficientPrivilege as error:
+            except (psycopg.errors.InsufficientPrivilege, psycopg.errors.LockNotAvailable) as error:
                 self._refusals.append(reason_of(error))
         return role
 

@@ -139,7 +139,14 @@ def evaluation(steps: Iterable[Step]) -> Composed:
 
 
 def location_steps(*, location: str, groups: GroupNames, database: str, version: int) -> Iterator[Step]:
-    """The four groups of a location, and the function of its operate level. ``version`` is the server's, as in 160004."""
+    """The four groups of a location, and the function of its operate level. ``version`` is the server's, as in 160004.
+
+    First of all the right to end sessions: whoever is let in must be put out again.
+    """
+    yield Step(
+        holds=SQL("pg_has_role(current_user, {}, 'USAGE')").format(Literal("pg_signal_backend")),
+        make=SQL("GRANT {} TO CURRENT_USER").format(Identifier("pg_signal_backend")),
+    )
     for group in group_memberships(groups):
         yield _role_step(group)
         yield _comment_step(group, _marked(location=location))
@@ -333,10 +340,11 @@ PUBLIC_SIBLINGS = SQL(
 def parking(role: RoleFacts) -> Iterator[Composed]:
     """No login, and no membership but rds_iam, in either direction.
 
-    rds_iam stays: without it a password that the person set would work if the login ever came back.
+    rds_iam stays: without it a password that the person set would work if the login ever came back. An open transaction in
+    which they set one bars the way to their role, so their sessions end in the very message that parks it.
     """
     name = Identifier(role.name)
-    yield SQL("ALTER ROLE {} NOLOGIN CONNECTION LIMIT 0").format(name)
+    yield SQL("{}; ALTER ROLE {} NOLOGIN CONNECTION LIMIT 0").format(termination(role.name, role.oid), name)
     for group in role.memberships:
         if group != IAM_GROUP:
             yield SQL("REVOKE {} FROM {}").format(Identifier(group), name)

@@ -68,18 +68,25 @@ def build_app(
 
 
 class SignedRequest(BoltRequest):
-    """A request whose form is read as a form: bolt reads nothing where the word ``payload`` stands anywhere in the body.
+    """A request whose fields are read as Slack writes them; its signature is still to be verified.
 
-    Raises ValueError or TypeError for a body that is neither a form nor a JSON object.
+    bolt reads no field at all where the word ``payload`` stands anywhere in a form. Raises ValueError for a body that is neither
+    a form nor a JSON object.
     """
 
     def __init__(self, *, body: str, headers: dict[str, str | Sequence[str]]) -> None:
-        super().__init__(body=body, headers=headers)
-        if not isinstance(self.body, dict):
-            raise TypeError("the body holds no fields")
-        if not self.body:
-            self.body = dict(parse_qsl(body, keep_blank_values=True))
-            self.context = build_context(self.context, self.body)
+        super().__init__(body="", headers=headers)
+        self.raw_body, self.body = body, _read_fields(body)
+        self.context = build_context(self.context, self.body)
+
+
+def _read_fields(body: str) -> dict[str, Any]:
+    form = dict(parse_qsl(body, keep_blank_values=True))
+    text = body if body.startswith("{") else form.get("payload")
+    fields = form if text is None else json.loads(text)
+    if not isinstance(fields, dict):
+        raise ValueError("the body holds no fields")  # noqa: TRY004  for the caller every unreadable body is alike
+    return fields
 
 
 def has_readable_timestamp(headers: Mapping[str, str]) -> bool:
@@ -91,11 +98,11 @@ def has_readable_timestamp(headers: Mapping[str, str]) -> bool:
 
 
 def _is_ours(body: dict[str, Any], app_id: str, team: str) -> bool:
-    person = body.get("user")
-    teams = {body["team_id"] if "team_id" in body else (body.get("team") or {}).get("id")}
-    if isinstance(person, dict):
-        teams.add(person.get("team_id"))
-    return body.get("api_app_id") == app_id and teams == {team}
+    person, workspace = body.get("user"), body.get("team")
+    teams = [body.get("team_id"), workspace.get("id") if isinstance(workspace, dict) else None]
+    teams += [person.get("team_id")] if isinstance(person, dict) else []
+    named = [each for each in teams if each is not None]
+    return body.get("api_app_id") == app_id and bool(named) and all(each == team for each in named)
 
 
 def _whispered(message: Any) -> BoltResponse:

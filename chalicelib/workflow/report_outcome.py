@@ -27,8 +27,9 @@ def report_outcome(
     if grant is not None and grant.facts.request_id != request_id:
         grant = None
     is_revoked = _is_revoked(grant, receipt, course)
-    decided, explanation = decide_outcome(course, request_id=request_id)
+    decided, reason = decide_outcome(course, request_id=request_id)
     outcome = record.outcome or decided
+    explanation = reason if outcome is decided else ""
     if is_revoked and grant is not None and grant.state is not GrantState.GONE:
         grants.replace_grant(grant, replace(grant, state=GrantState.GONE))
     if record.outcome is None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from chalicelib.defaults import Durations
 from chalicelib.domain.bastions import Bastion, next_step_when_idle
 from chalicelib.domain.locations import BastionGroup
-from chalicelib.domain.tunnels import is_explained
+from chalicelib.domain.tunnels import is_tunnel_of
 from chalicelib.ports import AuditTrail, BastionHost, BastionLedger, Clock, GrantLedger, Tunnels
 from chalicelib.workflow.drive_bastion import drive_bastion
 
@@ -54,7 +54,8 @@ def _end_unexplained_tunnels(
     # Grants are read after the tunnels: a tunnel opened in between is looked at next time, never ended by mistake.
     found = tunnels.open_tunnels(instance_id)
     here = [grant for grant in grants.open_grants() if grant.facts.bastion == bastion.name] if found else []
-    unexplained = [tunnel for tunnel in found if not is_explained(tunnel, here)]
+    # A grant that is ending explains its tunnels too: its own execution ends them and says so in the receipt.
+    unexplained = [tunnel for tunnel in found if not any(is_tunnel_of(tunnel, grant) for grant in here)]
     for tunnel in unexplained:
         tunnels.end_tunnel(tunnel.session_id)
         audit.append(f"bastion {instance_id}", "tunnel ended", {"tunnel": tunnel}, at=clock())

@@ -22,7 +22,6 @@ T = TypeVar("T")
 BOT = {"user": "U0BOT", "bot_id": "B0BOT"}
 SCOPES = {"auth": "", "views": "", "chat": "chat:write", "users": "users:read", "conversations": "im:write"}
 WITHOUT_EFFECT = {"token", "team_id", "unfurl_links", "unfurl_media", "include_locale"}
-READABLE = ("text", "label", "fields", "accessory", "elements", "element", "placeholder")
 UNSET = dict.fromkeys(("title", "submit", "close")) | dict.fromkeys(("private_metadata", "callback_id"), "")
 
 
@@ -87,19 +86,11 @@ def find_element(blocks: list[Json], names: set[str], is_button: bool) -> tuple[
     return only([pair for pair in pairs if (pair[1]["type"] == "button") == is_button], " ".join(names))
 
 
-def render_text(part: Any) -> str:
-    """What a card, a form or a part of one says, as lines for a terminal."""
-    if isinstance(part, dict):
-        part = [part.get(name, "") for name in READABLE]
-    return part if isinstance(part, str) else "\n".join(filter(None, map(render_text, part)))
-
-
 @dataclass(kw_only=True, eq=False)
 class SlackStandIn:
-    """Driven from tests or over HTTP; `people` and the members of `channels` may change meanwhile.
+    """One team and one app; `people` and the members of `channels` may change meanwhile.
 
-    The bot is U0BOT and a member only where `channels` says so. Requests go to the paths of the manifest's
-    URLs at `deliver_to`, dated by `clock`. A person has one modal at a time: views are not stacked.
+    U0BOT is a member only where `channels` says so; requests go to `deliver_to`; views are not stacked.
     """
 
     manifest: Json
@@ -212,11 +203,10 @@ class SlackStandIn:
         _, place = self._on_screen(user, channel)
         seen = [message for message in self._messages[place] if message.get("only_for", user) == user]
         source = only([message for message in seen if message["ts"] == ts], ts)
-        hidden = "only_for" in source
-        container = {"type": "message", "message_ts": ts, "channel_id": place, "is_ephemeral": hidden}
+        container = {"type": "message", "message_ts": ts, "channel_id": place, "is_ephemeral": "only_for" in source}
         shown: Json = {"container": container, "channel": {"id": place, "name": self.channels[place][0]}}
         shown |= {"state": {"values": state_values(source["blocks"], {})}} | self._new_trigger(user, place, source)
-        shown |= {} if hidden else {"message": source}
+        shown |= {} if "only_for" in source else {"message": source}
         return self._press(user, source["blocks"], {action_id, block_id} - {""}, confirm, shown)
 
     def press_in_view(self, user: str, action_id: str, block_id: str = "", confirm: bool = True) -> Answer:
@@ -359,12 +349,11 @@ class SlackStandIn:
     def _conversations_open(self, users: str) -> Json:
         return {"channel": {"id": self._direct[self._users_info(users)["user"]["id"]]}}
 
-    def _chat_postmessage(self, channel: str, text: str = "", blocks: Any = (), thread_ts: str = "") -> Json:
+    def _chat_postmessage(self, channel: str, text: str = "", blocks: Any = ()) -> Json:
         if channel in self._direct and not self.manifest["features"]["app_home"]["messages_tab_enabled"]:
             raise SlackError("messages_tab_disabled")
         place = self._bots_channel(self._direct.get(channel, channel))
-        thread = {"thread_ts": thread_ts} if thread_ts else {}
-        message = self._post(place, self._content(text, blocks) | thread)
+        message = self._post(place, self._content(text, blocks))
         return {"channel": place, "ts": message["ts"], "message": message}
 
     def _chat_postephemeral(self, channel: str, user: str, text: str = "", blocks: Any = ()) -> Json:

@@ -281,7 +281,7 @@ def test_a_problem_reads_as_slack_writes_it() -> None:
     assert "is required [json-pointer:/view/title]" == str(Problem(pointer="/view/title", text="is required"))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, database=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(max_size=5),

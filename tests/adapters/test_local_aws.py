@@ -449,7 +449,9 @@ class TestApi:
 
         assert (status, headers["X-Answer"], body) == (201, "yes", b"v0=abc ['1', '2'] api")
 
-    @pytest.mark.parametrize("returned", [None, {"body": "no status"}, {"statusCode": 200, "body": {"no": "text"}}])
+    @pytest.mark.parametrize(
+        "returned", [None, "text", [], {"body": "no status"}, {"statusCode": 200, "body": {"no": "text"}}]
+    )
     def test_a_malformed_answer_is_a_bad_gateway(
         self, aws: LocalAws, handlers: dict[str, Any], returned: object
     ) -> None:

@@ -39,14 +39,14 @@ MEGABYTE = 1024 * 1024
 
 
 class Pump(socketserver.ThreadingTCPServer):
-    """A TCP server that a client tells in one line what to do: echo, send bytes, digest bytes, or wait."""
+    """A TCP server that a client tells in one line what to do: echo, send bytes or digest bytes."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
         pump = self
         self.ended = threading.Semaphore(0)
-        self.release = threading.Event()
+        self._stopping = threading.Event()
         self.sent_blocks = 0
 
         class Handler(socketserver.StreamRequestHandler):
@@ -72,8 +72,6 @@ class Pump(socketserver.ThreadingTCPServer):
                 digest.update(data)
                 left -= len(data)
             connection.sendall(digest.hexdigest().encode())
-        elif verb == "wait":
-            self.release.wait(WAITING_SECONDS)
         else:
             connection.sendall(line)
             while data := connection.recv(65536):
@@ -82,14 +80,14 @@ class Pump(socketserver.ThreadingTCPServer):
     def is_stuck(self) -> bool:
         """Whether a download has not gone on for a while."""
         before = self.sent_blocks
-        return not self.release.wait(0.3) and 0 < before == self.sent_blocks
+        return not self._stopping.wait(0.3) and 0 < before == self.sent_blocks
 
     def __enter__(self) -> Self:
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.release.set()
+        self._stopping.set()
         self.shutdown()
         self._thread.join()
         self.server_close()
@@ -139,7 +137,7 @@ class Program:
         os.killpg(self.process.pid, signal.SIGINT)
 
     def kill(self) -> None:
-        with suppress(ProcessLookupError):
+        if self.process.poll() is None:  # an id is its own only until its end is known
             os.killpg(self.process.pid, signal.SIGKILL)
         self.wait()
 
@@ -458,7 +456,8 @@ def test_a_refused_target_is_said(world: World) -> None:
 def test_a_terminated_session_ends_it(world: World) -> None:
     """Access that was revoked closes the port on the person's machine and the connections through it."""
     tunnel = world.tunnel()
-    with tunnel.connect("wait") as connection:
+    with tunnel.connect("echo") as connection:
+        read(connection, 5)
         world.call("TerminateSession", SessionId=tunnel.session_id)
 
         assert b"" == connection.recv(1)

@@ -458,12 +458,21 @@ def test_a_ping_is_answered(world: World) -> None:
     ("first", "masked"), [(0x82, False), (0x02, True), (0x80, True), (0x83, True), (0xC2, True)], ids=str
 )
 def test_a_client_that_breaks_the_websocket_rules_is_dropped(world: World, first: int, masked: bool) -> None:
-    """Unmasked, fragmented, continued, unknown or compressed: none of it is guessed at."""
+    """Unmasked, fragmented, continued, unknown or compressed: none of it is guessed at, even if it made sense."""
     client = world.tunnel()
-    client.send_frame(first, b"x", masked=masked)
+    message = Message(MessageType.INPUT_STREAM_DATA, PayloadType.OUTPUT, b"", sequence=1)
+    client.send_frame(first, message.encode(), masked=masked)
 
-    assert MessageType.CHANNEL_CLOSED == client.receive_kind(MessageType.CHANNEL_CLOSED).message_type
+    assert "a frame is" in json.loads(client.receive_kind(MessageType.CHANNEL_CLOSED).payload)["Output"]
     assert "Failed" == world.status(client.session_id)
+
+
+def test_a_client_that_sends_too_much_at_once_is_dropped(world: World) -> None:
+    """A length is believed before the bytes are here, so it has a limit."""
+    client = world.tunnel()
+    client.socket.sendall(bytes([0x82, 0xFF]) + (2**40).to_bytes(8))
+
+    assert "too long" in json.loads(client.receive_kind(MessageType.CHANNEL_CLOSED).payload)["Output"]
 
 
 # The handshake
@@ -490,10 +499,10 @@ def test_the_handshake_ends_with_a_word_about_the_emulation(world: World) -> Non
 def test_the_answer_is_acknowledged_before_the_handshake_is_complete(world: World) -> None:
     """The other order makes AWS's plugin send its answer again."""
     client = world.open()
-    client.receive()
-    answer = client.answer_handshake()
+    request, answer = client.receive(), client.answer_handshake()
     acknowledge, complete = client.receive(), client.receive()
 
+    assert (PayloadType.REQUEST, 0, 1) == (request.payload_type, request.sequence, request.flags)
     assert answer.receipt() == json.loads(acknowledge.payload)
     assert (MessageType.ACKNOWLEDGE, 0, 3) == (acknowledge.message_type, acknowledge.sequence, acknowledge.flags)
     assert (PayloadType.COMPLETE, 1, 0) == (complete.payload_type, complete.sequence, complete.flags)
@@ -525,6 +534,16 @@ def test_a_malformed_answer_fails_the_session(world: World, payload: bytes) -> N
     client = world.open()
     client.receive()
     client.send_data(PayloadType.RESPONSE, payload)
+
+    assert client.receive_kind(MessageType.CHANNEL_CLOSED)
+    assert "Failed" == world.status(client.session_id)
+
+
+def test_data_before_the_handshake_fails_the_session(world: World) -> None:
+    """Nothing reaches a target before both ends have agreed on what they speak."""
+    client = world.open()
+    client.receive()
+    client.send_data(PayloadType.OUTPUT, b'{"ProcessedClientActions": [{"ActionStatus": 1}]}')
 
     assert client.receive_kind(MessageType.CHANNEL_CLOSED)
     assert "Failed" == world.status(client.session_id)

@@ -16,6 +16,7 @@ import pytest
 from slack_sdk import WebClient
 
 from chalicelib import ports
+from chalicelib.defaults import DURATIONS
 from chalicelib.domain.cards import CardReference
 from chalicelib.domain.catalogue import Catalogue, load_catalogue
 from chalicelib.domain.connections import ConnectionDetails
@@ -23,7 +24,6 @@ from chalicelib.domain.decisions import Decision, DecisionRecord, Verdict
 from chalicelib.domain.endings import Ending, Outcome
 from chalicelib.domain.errors import SlackUnavailableError
 from chalicelib.domain.grants import Grant, new_grant
-from chalicelib.defaults import DURATIONS
 from chalicelib.domain.instances import Endpoint
 from chalicelib.domain.permissions import PermissionLevel
 from chalicelib.domain.policy import PolicyOutcome, decide_policy
@@ -31,7 +31,7 @@ from chalicelib.domain.receipts import ClosedTunnels, Receipt
 from chalicelib.domain.requests import AccessRequest
 from chalicelib.slack import cards
 from chalicelib.slack.notifier import SlackNotifier
-from local.slack import SlackStandIn, SlackUser
+from local.slack.api import SlackStandIn, SlackUser
 
 ROOT = Path(__file__).parents[2]
 FRIDAY_NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 
 BUDGETS = {
     "the front of AWS, with lock, functions, API, ticker and EC2 delays": (
-        200,
+        300,
         {"local/aws.py", "local/lambdas.py", "local/api_gateway.py", "local/ticker.py", "local/ec2_delays.py"},
     ),
     "the strictness of Step Functions": (100, {"local/strict_asl.py"}),
@@ -19,12 +19,14 @@ BUDGETS = {
     "the IAM proxy": (200, {"local/iam_proxy.py"}),
     "the Slack API": (400, {"local/slack/api.py"}),
     "the block checker": (160, {"local/slack/block_checker.py"}),
-    "the workspace and its seed": (200, {"local/workspace.py", "local/seed.py", "local/shells.py"}),
+    "the workspace and its seed": (230, {"local/workspace.py", "local/seed.py"}),
+    "the process of the functions": (70, {"local/functions.py"}),
+    "what people's machines have": (40, {"local/shells.py"}),
     "the story": (200, {"local/story.py"}),
 }
-"""Non-blank lines. A stand-in that outgrows its row loses a feature, not its strictness."""
+"""Non-blank lines. A stand-in that outgrows its row loses a feature, not its strictness (docs/adr/0008)."""
 
-COMMAND_LINE = {"local/__main__.py", "local/remote.py"}
+COMMAND_LINE = {"local/__main__.py", "local/remote.py", "local/terminal.py"}
 """Stands in for nothing."""
 
 TOP_LEVEL = {

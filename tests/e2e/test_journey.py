@@ -69,7 +69,7 @@ def test_the_holder_ends_access_at_once(people: People) -> None:
     people.press_ready("bob", request_id, "end")
 
     assert "Finished" == people.wait_for_end(request_id)
-    assert people.direct("bob", request_id, "sessions") is not None
+    assert people.direct("bob", request_id, "sessions left") is not None
 
 
 def test_an_approver_says_no(people: People) -> None:

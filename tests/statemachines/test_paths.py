@@ -214,7 +214,7 @@ SCENARIOS = {
             "find_database_instances": [{"order": EARLIER_ORDER}, DatabaseNotFoundError("no such cluster")],
             "check_grant_end": [ENDING],
         },
-        states=f"{ALLOWED_AT_ONCE} {DELIVERED} {REVOKED} WhichOutcome Failed",
+        states=f"{ALLOWED_AT_ONCE} {DELIVERED} {REVOKED} WhichOutcome Finished",
     ),
     "revoking fails once": Scenario(
         script={

@@ -53,7 +53,7 @@ def test_without_a_hold_there_is_nobody_to_wake() -> None:
     world.declare_grant()
 
     assert ask(world) is None
-    assert world.executions.woken == []
+    assert [] == world.executions.woken
 
 
 def test_a_hold_that_begins_at_the_same_time_is_woken() -> None:
@@ -65,7 +65,7 @@ def test_a_hold_that_begins_at_the_same_time_is_woken() -> None:
     )
     ask(world)
 
-    assert set(world.executions.woken) == {"token-2"}
+    assert {"token-2"} == set(world.executions.woken)
 
 
 @pytest.mark.parametrize("person", [BOB, None])
@@ -73,7 +73,7 @@ def test_nobody_else_may_end_it(person: Person | None) -> None:
     """Not even an approver, and nothing is recorded."""
     world = held()
 
-    assert ask(world, person) == Refusal(reason="R-ABC234 is not yours to end.")
+    assert Refusal(reason="R-ABC234 is not yours to end.") == ask(world, person)
     assert (None, []) == (world.requests.require_request(REQUEST_ID).end_asked_at, world.executions.woken)
 
 
@@ -82,7 +82,7 @@ def test_what_has_ended_cannot_be_ended() -> None:
     world = held()
     world.requests.close_request(REQUEST_ID, Outcome.FINISHED, at=FRIDAY_NOON)
 
-    assert ask(world) == Refusal(reason="R-ABC234 has ended already.")
+    assert Refusal(reason="R-ABC234 has ended already.") == ask(world)
 
 
 def test_an_unknown_request_is_an_error() -> None:

@@ -91,7 +91,7 @@ class TestTowardsRunning:
         step = next_step_to_run(bastion, status, FRIDAY_NOON, DURATIONS)
 
         if step is Step.READY:
-            assert (bastion.instance_id, status.ec2, status.is_connected) == ("i-1", "running", True)
+            assert ("i-1", "running", True) == (bastion.instance_id, status.ec2, status.is_connected)
             assert bastion.state not in {STOPPING, TERMINATING}
 
     @RULE
@@ -146,7 +146,7 @@ class TestSettling:
         """Whichever plan is followed: EC2's stop is unconditional and may land late."""
         for plan in PLANS:
             if plan(bastion, status, FRIDAY_NOON, DURATIONS) is Step.MARK_STOPPED:
-                assert (bastion.state, status.ec2) == (STOPPING, "stopped")
+                assert (STOPPING, "stopped") == (bastion.state, status.ec2)
                 assert bastion.stop_called_at is not None
                 assert FRIDAY_NOON - bastion.stop_called_at >= seconds(60)
 

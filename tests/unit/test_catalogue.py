@@ -44,13 +44,13 @@ def load(text: str) -> Catalogue:
 
 def with_line(line: str, *, after: str) -> str:
     """The plain catalogue with one more line."""
-    assert PLAIN.count(after) == 1
+    assert 1 == PLAIN.count(after)
     return PLAIN.replace(after, f"{after}\n{line}")
 
 
 def changed(old: str, new: str) -> str:
     """The plain catalogue with a piece replaced."""
-    assert PLAIN.count(old) == 1
+    assert 1 == PLAIN.count(old)
     return PLAIN.replace(old, new)
 
 
@@ -64,21 +64,6 @@ class TestTheExample:
         location = self.catalogue.require_location("my-aurora-location")
 
         assert (
-            location.kind,
-            location.identifier,
-            location.database,
-            location.region,
-            location.environment,
-            location.bastion.name,
-            location.bastion.subnets,
-            location.port,
-            location.isolation,
-            location.also_readable,
-            location.token,
-            location.document,
-            location.warm_up,
-            location.max_people,
-        ) == (
             DatabaseKind.CLUSTER,
             "my-aurora",
             "depotpostgres",
@@ -93,6 +78,21 @@ class TestTheExample:
             SessionDocument.LOCATION,
             True,
             10,
+        ) == (
+            location.kind,
+            location.identifier,
+            location.database,
+            location.region,
+            location.environment,
+            location.bastion.name,
+            location.bastion.subnets,
+            location.port,
+            location.isolation,
+            location.also_readable,
+            location.token,
+            location.document,
+            location.warm_up,
+            location.max_people,
         )
 
     def test_the_rules_are_read_whole(self) -> None:
@@ -103,15 +103,6 @@ class TestTheExample:
         assert write.break_glass is not None
 
         assert (
-            write.who,
-            write.automatic,
-            write.approvers,
-            write.needed,
-            write.cap_seconds,
-            write.hours.text,
-            write.break_glass.who,
-            write.break_glass.review_within_seconds,
-        ) == (
             frozenset({"alice"}),
             False,
             frozenset({"bob", "carol"}),
@@ -120,16 +111,25 @@ class TestTheExample:
             "Mon-Fri 07:00-19:00 Europe/Berlin",
             frozenset({"alice"}),
             86_400,
+        ) == (
+            write.who,
+            write.automatic,
+            write.approvers,
+            write.needed,
+            write.cap_seconds,
+            write.hours.text,
+            write.break_glass.who,
+            write.break_glass.review_within_seconds,
         )
-        assert (levels[READ].automatic, levels[READ].cap_seconds) == (True, 8 * 3600)
+        assert (True, 8 * 3600) == (levels[READ].automatic, levels[READ].cap_seconds)
 
     def test_people_are_found_by_team_and_user(self) -> None:
         """And nobody from elsewhere is."""
         found = self.catalogue.find_person(team="T0EXAMPLE", slack="U0BOB")
         assert found is not None
 
-        assert found.name == "bob"
-        assert found.aws == ("arn:aws:sts::123456789012:assumed-role/AWSReservedSSO_Dev_*/bob@example.com",)
+        assert "bob" == found.name
+        assert ("arn:aws:sts::123456789012:assumed-role/AWSReservedSSO_Dev_*/bob@example.com",) == found.aws
         assert self.catalogue.find_person(team="T0OTHER", slack="U0BOB") is None
         assert self.catalogue.find_person(team="T0EXAMPLE", slack="U0STRANGER") is None
 
@@ -164,6 +164,7 @@ def test_an_instance_may_be_named_instead_of_a_cluster() -> None:
 
 DATABASE = 'database = "orders"'
 RULE_LINE = 'r = { who = "*", approvers = ["bob"] }'
+RULE_KEY = "locations.orders.levels.r"
 
 
 @pytest.mark.parametrize(
@@ -171,7 +172,7 @@ RULE_LINE = 'r = { who = "*", approvers = ["bob"] }'
     [
         ("[slack", "(the file)", "is not TOML"),
         (changed("[slack]", "[slak]"), "slack", "is missing; it must be a table"),
-        ('nothing = 1\n' + PLAIN, "nothing", "is not a key of the catalogue"),
+        ("nothing = 1\n" + PLAIN, "nothing", "is not a key of the catalogue"),
         (changed('team = "T0EXAMPLE"', ""), "slack.team", "is missing; it must be text"),
         (changed('team = "T0EXAMPLE"', "team = 7"), "slack.team", "must be text, not int"),
         (changed('team = "T0EXAMPLE"', 'team = "t0"'), "slack.team", "does not look like one"),
@@ -207,29 +208,29 @@ RULE_LINE = 'r = { who = "*", approvers = ["bob"] }'
         (with_line("max_people = 0", after=DATABASE), "locations.orders.max_people", "between 1 and 1000"),
         (with_line('also_readable = "x"', after=DATABASE), "locations.orders.also_readable", "a list of texts"),
         (with_line("prot = 56789", after=DATABASE), "locations.orders.prot", "is not a key of the catalogue"),
-        (changed("[locations.orders]", '[locations."x.orders"]').replace("[locations.orders.levels]", '[locations."x.orders".levels]'), "locations.x.orders", "is no name"),
+        (PLAIN.replace("locations.orders", 'locations."x.orders"'), "locations.x.orders", "is no name"),
         (changed(RULE_LINE, ""), "locations.orders.levels", "offers no level"),
         (changed("r = {", "x = {"), "locations.orders.levels.x", "is not a key"),
         (changed(RULE_LINE, RULE_LINE + "\nx = {}"), "locations.orders.levels.x", "is not a key"),
-        (changed(', approvers = ["bob"] }', " }"), "locations.orders.levels.r.approvers", "nobody who may ask"),
-        (changed('["bob"]', '["rob"]'), "locations.orders.levels.r.approvers", "nobody in [people] is called 'rob'"),
-        (changed('["bob"]', '"*"'), "locations.orders.levels.r.approvers", "a list of texts"),
-        (changed('who = "*"', 'who = "alice"'), "locations.orders.levels.r.who", "a list of texts"),
-        (changed('who = "*"', 'who = ["*"]'), "locations.orders.levels.r.who", "nobody in [people] is called '*'"),
-        (changed('who = "*", ', ""), "locations.orders.levels.r.who", "is missing"),
-        (changed('"*", approvers', '["bob"], approvers'), "locations.orders.levels.r.approvers", "nobody who may ask"),
-        (changed('"*", approvers', '[], approvers'), "locations.orders.levels.r.approvers", "nobody who may ask"),
-        (changed('["bob"] }', '["bob"], needed = 2 }'), "locations.orders.levels.r.approvers", "need fewer"),
-        (changed('["bob"] }', '["bob"], needed = 0 }'), "locations.orders.levels.r.needed", "between 1 and 10"),
-        (changed('["bob"] }', '["bob"], cap = "soon" }'), "locations.orders.levels.r.cap", "a duration such as"),
-        (changed('["bob"] }', '["bob"], cap = 8 }'), "locations.orders.levels.r.cap", "such as '2h', not int"),
-        (changed('["bob"] }', '["bob"], cap = "25h" }'), "locations.orders.levels.r.cap", "not too long"),
-        (changed('["bob"] }', '["bob"], automatic = 1 }'), "locations.orders.levels.r.automatic", "true or false"),
-        (changed('["bob"] }', '["bob"], hours = "always" }'), "locations.orders.levels.r.hours", "write it like"),
-        (changed('["bob"] }', '["bob"], hours = "Mon-Fri 19:00-07:00 UTC" }'), "locations.orders.levels.r.hours", "start"),
-        (changed('["bob"] }', '["bob"], break_glass = { who = ["eve"] } }'), "locations.orders.levels.r.break_glass.who", "'eve'"),
-        (changed('["bob"] }', '["bob"], break_glass = {} }'), "locations.orders.levels.r.break_glass.who", "is missing"),
-        (changed("[bastions.main]\nsubnets = [\"subnet-a\"]", "[bastions]"), "bastions", "is empty"),
+        (changed(', approvers = ["bob"] }', " }"), f"{RULE_KEY}.approvers", "nobody who may ask"),
+        (changed('["bob"]', '["rob"]'), f"{RULE_KEY}.approvers", "nobody in [people] is called 'rob'"),
+        (changed('["bob"]', '"*"'), f"{RULE_KEY}.approvers", "a list of texts"),
+        (changed('who = "*"', 'who = "alice"'), f"{RULE_KEY}.who", "a list of texts"),
+        (changed('who = "*"', 'who = ["*"]'), f"{RULE_KEY}.who", "nobody in [people] is called '*'"),
+        (changed('who = "*", ', ""), f"{RULE_KEY}.who", "is missing"),
+        (changed('"*", approvers', '["bob"], approvers'), f"{RULE_KEY}.approvers", "nobody who may ask"),
+        (changed('"*", approvers', "[], approvers"), f"{RULE_KEY}.approvers", "nobody who may ask"),
+        (changed('["bob"] }', '["bob"], needed = 2 }'), f"{RULE_KEY}.approvers", "need fewer"),
+        (changed('["bob"] }', '["bob"], needed = 0 }'), f"{RULE_KEY}.needed", "between 1 and 10"),
+        (changed('["bob"] }', '["bob"], cap = "soon" }'), f"{RULE_KEY}.cap", "a duration such as"),
+        (changed('["bob"] }', '["bob"], cap = 8 }'), f"{RULE_KEY}.cap", "such as '2h', not int"),
+        (changed('["bob"] }', '["bob"], cap = "25h" }'), f"{RULE_KEY}.cap", "not too long"),
+        (changed('["bob"] }', '["bob"], automatic = 1 }'), f"{RULE_KEY}.automatic", "true or false"),
+        (changed('["bob"] }', '["bob"], hours = "always" }'), f"{RULE_KEY}.hours", "write it like"),
+        (changed('["bob"] }', '["bob"], hours = "Mon-Fri 19:00-07:00 UTC" }'), f"{RULE_KEY}.hours", "start"),
+        (changed('["bob"] }', '["bob"], break_glass = { who = ["eve"] } }'), f"{RULE_KEY}.break_glass.who", "'eve'"),
+        (changed('["bob"] }', '["bob"], break_glass = {} }'), f"{RULE_KEY}.break_glass.who", "is missing"),
+        (changed('[bastions.main]\nsubnets = ["subnet-a"]', "[bastions]"), "bastions", "is empty"),
     ],
 )  # fmt: skip  # one mistake a line
 def test_every_mistake_is_named_with_file_key_and_reason(text: str, key: str, reason: str) -> None:
@@ -267,7 +268,7 @@ def test_the_same_rule_is_fine_when_somebody_else_can_approve_one_asker() -> Non
     """Bob, who is the only approver, may ask in vain; for alice the rule works, so it stands."""
     rule = load(PLAIN).require_location("orders").levels[READ]
 
-    assert rule.approvers == frozenset({"bob"})
+    assert frozenset({"bob"}) == rule.approvers
 
 
 @pytest.mark.parametrize(
@@ -292,5 +293,5 @@ def test_an_unknown_location_is_answered_with_the_nearest_name(typed: str, hint:
 
 def test_the_plain_catalogue_of_these_tests_is_sound() -> None:
     """Else every mistake above would be found for the wrong reason."""
-    assert set(tomllib.loads(PLAIN)) == {"slack", "people", "bastions", "locations"}
-    assert load(PLAIN).require_location("orders").name == "orders"
+    assert {"slack", "people", "bastions", "locations"} == set(tomllib.loads(PLAIN))
+    assert "orders" == load(PLAIN).require_location("orders").name

@@ -27,7 +27,7 @@ def test_a_grant_with_time_left_goes_on_for_its_whole_seconds() -> None:
     """The next wait is that long."""
     world = granted(ends_at=FRIDAY_NOON + seconds(90.9))
 
-    assert check(world) == GrantEnd(is_ending=False, seconds_left=90)
+    assert GrantEnd(is_ending=False, seconds_left=90) == check(world)
     assert world.grant().state is GrantState.LIVE
 
 
@@ -36,7 +36,7 @@ def test_a_grant_whose_end_is_reached_is_ending(left: float) -> None:
     """Written by this very look."""
     world = granted(ends_at=FRIDAY_NOON + seconds(left))
 
-    assert check(world) == ENDING
+    assert ENDING == check(world)
     assert world.grant().state is GrantState.ENDING
     assert ["ending"] == world.audit.events(REQUEST_ID)
 
@@ -47,7 +47,7 @@ def test_an_end_that_was_asked_for_ends_it() -> None:
     world.requests.ask_end(REQUEST_ID, at=FRIDAY_NOON)
     world.clock.advance(5)
 
-    assert check(world) == ENDING
+    assert ENDING == check(world)
     assert (GrantState.ENDING, FRIDAY_NOON + seconds(5)) == (world.grant().state, world.grant().ends_at)
 
 
@@ -55,7 +55,7 @@ def test_a_failed_request_ends_at_once() -> None:
     """Whatever time it had left."""
     world = granted()
 
-    assert check(world, end_now=True) == ENDING
+    assert ENDING == check(world, end_now=True)
     assert {"asked": False, "failed": True} == world.audit.entries(REQUEST_ID)[0]["facts"]
 
 
@@ -66,7 +66,7 @@ def test_looking_again_changes_nothing() -> None:
     before = world.grant()
     world.clock.advance(60)
 
-    assert check(world, end_now=True) == ENDING
+    assert ENDING == check(world, end_now=True)
     assert (before, ["ending"]) == (world.grant(), world.audit.events(REQUEST_ID))
 
 
@@ -82,7 +82,7 @@ def test_what_is_not_the_requests_live_grant_is_left_alone(grant: Grant | None) 
     if grant is not None:
         world.grants.declare_grant(grant)
 
-    assert check(world, end_now=True) == ENDING
+    assert ENDING == check(world, end_now=True)
     assert grant is None or world.grant() == grant
 
 
@@ -92,7 +92,7 @@ def test_an_end_that_moved_while_it_was_looked_at_is_looked_at_again() -> None:
     later = replace(world.grant(), ends_at=FRIDAY_NOON + minutes(30))
     world.grants.declare_meanwhile("find_grant", lambda: world.grants.declare_grant(later))
 
-    assert check(world) == GrantEnd(is_ending=False, seconds_left=1800)
+    assert GrantEnd(is_ending=False, seconds_left=1800) == check(world)
 
 
 def test_an_order_that_is_noted_while_it_is_ended_is_not_forgotten() -> None:
@@ -101,7 +101,7 @@ def test_an_order_that_is_noted_while_it_is_ended_is_not_forgotten() -> None:
     ordered = replace(world.grant(), is_ordered=True)
     world.grants.declare_meanwhile("find_grant", lambda: world.grants.declare_grant(ordered))
 
-    assert check(world, end_now=True) == ENDING
+    assert ENDING == check(world, end_now=True)
     assert (GrantState.ENDING, True) == (world.grant().state, world.grant().is_ordered)
 
 

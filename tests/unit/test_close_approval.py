@@ -70,7 +70,7 @@ def test_a_request_that_needed_nobody_goes_on() -> None:
     world.declare_request()
 
     assert world.run(close_approval, request_id=REQUEST_ID) is Verdict.APPROVED
-    assert (world.notifier.decisions, world.audit.events(REQUEST_ID)) == ([], [])
+    assert ([], []) == (world.notifier.decisions, world.audit.events(REQUEST_ID))
 
 
 def test_a_request_without_a_card_is_closed_silently() -> None:
@@ -80,7 +80,7 @@ def test_a_request_without_a_card_is_closed_silently() -> None:
     world.requests.open_decision(a_record(), task_token="token-1")
 
     assert world.run(close_approval, request_id=REQUEST_ID) is Verdict.TIMED_OUT
-    assert world.notifier.decisions == []
+    assert [] == world.notifier.decisions
 
 
 def test_a_record_that_keeps_changing_is_given_up_with_an_error() -> None:

@@ -46,7 +46,7 @@ def test_the_grants_tunnels_are_ended_and_its_lease_is_given_up() -> None:
     world = ended()
     world.tunnels.declare_tunnel("i-1", a_tunnel(session_id="mine"))
 
-    assert close(world) == ClosedTunnels(ended=("mine",))
+    assert ClosedTunnels(ended=("mine",)) == close(world)
     assert (["mine"], set(), FRIDAY_NOON) == (
         world.tunnels.ended,
         leases(world),
@@ -62,7 +62,7 @@ def test_closing_again_finds_nothing_left() -> None:
     close(world)
     world.bastions.take_lease("main", "R-NEXT22", until=FRIDAY_NOON + minutes(90))
 
-    assert close(world) == ClosedTunnels()
+    assert ClosedTunnels() == close(world)
     assert (["mine"], {"R-NEXT22"}) == (world.tunnels.ended, leases(world))
 
 
@@ -73,7 +73,7 @@ def test_others_tunnels_are_left_and_strange_ones_are_named() -> None:
     for session_id, reason in (("mine", REQUEST_ID), ("bobs", "R-NEXT22"), ("strange", "")):
         world.tunnels.declare_tunnel("i-1", a_tunnel(session_id=session_id, reason=reason))
 
-    assert close(world) == ClosedTunnels(ended=("mine",), unattributed=("strange",))
+    assert ClosedTunnels(ended=("mine",), unattributed=("strange",)) == close(world)
     assert ["mine"] == world.tunnels.ended
 
 
@@ -86,8 +86,8 @@ def test_a_tunnel_that_another_live_grant_covers_is_kept() -> None:
     world.declare_grant(a_request(request_id="R-READ22", person=carol, level=READ))
     world.tunnels.declare_tunnel("i-1", a_tunnel(session_id="carols", owner=arn))
 
-    assert close(world) == ClosedTunnels(kept=("carols",))
-    assert world.tunnels.ended == []
+    assert ClosedTunnels(kept=("carols",)) == close(world)
+    assert [] == world.tunnels.ended
 
 
 def test_both_the_delivered_and_the_present_instance_are_looked_at() -> None:
@@ -96,7 +96,7 @@ def test_both_the_delivered_and_the_present_instance_are_looked_at() -> None:
     world.tunnels.declare_tunnel("i-0", a_tunnel(session_id="before"))
     world.tunnels.declare_tunnel("i-1", a_tunnel(session_id="after"))
 
-    assert close(world).ended == ("before", "after")
+    assert ("before", "after") == close(world).ended
 
 
 def test_the_lease_is_given_up_though_ssm_does_not_answer() -> None:
@@ -107,7 +107,7 @@ def test_the_lease_is_given_up_though_ssm_does_not_answer() -> None:
     with pytest.raises(BastionNotReadyError):
         close(world)
     assert set() == leases(world)
-    assert world.audit.events(REQUEST_ID) == []
+    assert [] == world.audit.events(REQUEST_ID)
 
 
 def test_a_request_that_never_had_a_grant_gives_up_its_warming_lease() -> None:
@@ -117,7 +117,7 @@ def test_a_request_that_never_had_a_grant_gives_up_its_warming_lease() -> None:
     world.bastions.take_lease("main", REQUEST_ID, until=FRIDAY_NOON + minutes(90))
     world.tunnels.declare_tunnel("i-1", a_tunnel())
 
-    assert close(world) == ClosedTunnels()
+    assert ClosedTunnels() == close(world)
     assert (set(), [], []) == (leases(world), world.tunnels.ended, world.audit.events(REQUEST_ID))
 
 
@@ -127,7 +127,7 @@ def test_a_request_that_lost_to_another_leaves_that_ones_tunnels_alone() -> None
     world.grants.declare_grant(a_grant(a_request(request_id="R-HELD22"), instance_id="i-1"))
     world.tunnels.declare_tunnel("i-1", a_tunnel(session_id="held", reason="R-HELD22"))
 
-    assert close(world) == ClosedTunnels()
+    assert ClosedTunnels() == close(world)
     assert ([], set()) == (world.tunnels.ended, leases(world))
 
 
@@ -137,7 +137,7 @@ def test_the_bastion_is_the_grants_though_the_location_has_left_the_catalogue() 
     world.catalogue = a_catalogue(a_location("users"))
     world.tunnels.declare_tunnel("i-1", a_tunnel(session_id="mine"))
 
-    assert close(world).ended == ("mine",)
+    assert ("mine",) == close(world).ended
     assert set() == leases(world)
 
 
@@ -146,4 +146,4 @@ def test_a_request_of_which_nothing_is_known_any_more_is_closed_all_the_same() -
     world = World(catalogue=a_catalogue(a_location("users")))
     world.declare_request()
 
-    assert close(world) == ClosedTunnels()
+    assert ClosedTunnels() == close(world)

@@ -41,7 +41,7 @@ def test_an_approved_request_gets_its_grant() -> None:
     """Live from now, with the latest end that it can have."""
     world = decided()
 
-    assert confirm(world) == Confirmation(is_confirmed=True)
+    assert Confirmation(is_confirmed=True) == confirm(world)
     assert a_grant() == world.grant()
     assert ["granted"] == world.audit.events(REQUEST_ID)
 
@@ -63,7 +63,7 @@ def test_what_was_not_approved_gets_none(record: DecisionRecord | None) -> None:
     world = decided(record)
 
     assert not confirm(world).is_confirmed
-    assert world.grants.open_grants() == []
+    assert [] == world.grants.open_grants()
     assert ["refused"] == world.audit.events(REQUEST_ID)
 
 
@@ -84,7 +84,7 @@ def test_a_requester_who_was_taken_off_the_catalogue_gets_nothing() -> None:
     world.catalogue = a_catalogue(people=(BOB,))
 
     assert "You are not listed" in confirm(world).reason
-    assert world.grants.open_grants() == []
+    assert [] == world.grants.open_grants()
 
 
 def test_a_forged_decision_of_the_requester_does_not_count() -> None:
@@ -119,11 +119,11 @@ def test_a_person_who_holds_the_access_already_gets_no_second_grant() -> None:
     world = decided()
     held = world.grants.declare_grant(a_grant(a_request(request_id="R-HELD22")))
 
-    assert confirm(world) == Confirmation(
+    assert Confirmation(
         is_confirmed=False, reason="You hold this access already, by R-HELD22; nothing was extended."
-    )
+    ) == confirm(world)
     assert held == world.grant()
-    assert world.audit.events(REQUEST_ID) == []
+    assert [] == world.audit.events(REQUEST_ID)
 
 
 def test_a_request_waits_while_the_grant_before_it_is_being_taken_away() -> None:
@@ -135,4 +135,4 @@ def test_a_request_waits_while_the_grant_before_it_is_being_taken_away() -> None
     world.grants.declare_grant(a_grant(a_request(request_id="R-HELD22"), state=GrantState.GONE))
 
     assert confirm(world).is_confirmed
-    assert world.grant().facts.request_id == REQUEST_ID
+    assert REQUEST_ID == world.grant().facts.request_id

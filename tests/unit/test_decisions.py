@@ -50,7 +50,7 @@ def decided(outcome: DecisionRecord | Refusal) -> DecisionRecord:
 
 def test_the_needed_number_of_approvals_approves() -> None:
     """One is needed and one has said yes."""
-    assert decided(judge()) == a_record(BOB, verdict=Verdict.APPROVED)
+    assert a_record(BOB, verdict=Verdict.APPROVED) == decided(judge())
 
 
 def test_one_of_two_approvals_leaves_the_request_open() -> None:
@@ -234,9 +234,7 @@ def test_a_confirmation_counts_only_those_who_are_entitled_now(
 ) -> None:
     """Whatever was decided then: enough of today's approvers, none of them the requester, said yes and nobody said no."""
     record = end_of(needed, presses)
-    refusal = confirm_approval(
-        policy=a_policy(approvers=approvers, needed=needed_now), record=record, requester=ALICE
-    )
+    refusal = confirm_approval(policy=a_policy(approvers=approvers, needed=needed_now), record=record, requester=ALICE)
     entitled = {person.person_id for person in approvers if person != ALICE}
 
     if refusal is None:

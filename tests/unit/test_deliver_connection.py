@@ -103,7 +103,7 @@ def test_nothing_is_delivered_for_a_grant_that_is_not_live(grant: Grant | None) 
 
     with pytest.raises(DeliveryFailedError, match="not live any more"):
         deliver(world)
-    assert world.notifier.deliveries == []
+    assert [] == world.notifier.deliveries
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_a_grant_whose_end_was_reached_is_not_delivered() -> None:
 
     with pytest.raises(DeliveryFailedError, match="ended while it was being delivered"):
         deliver(world)
-    assert world.notifier.deliveries == []
+    assert [] == world.notifier.deliveries
 
 
 def test_a_grant_that_is_ended_while_it_is_delivered_stays_ended() -> None:

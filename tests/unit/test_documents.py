@@ -25,9 +25,9 @@ def test_a_fresh_document_claims_nothing() -> None:
 
     assert (None, None) == (document["database"]["order"], document["revocation"]["receipt"])
     assert not any(branch.is_ok or branch.error.is_answer for branch in prepared)
-    assert from_payload(ClosedTunnels, document["closing"]["tunnels"]) == ClosedTunnels()
+    assert ClosedTunnels() == from_payload(ClosedTunnels, document["closing"]["tunnels"])
     assert not document["confirmation"]["is_confirmed"]
-    assert document["report"]["outcome"] == "failed"
+    assert "failed" == document["report"]["outcome"]
 
 
 def test_two_documents_share_nothing() -> None:
@@ -35,4 +35,4 @@ def test_two_documents_share_nothing() -> None:
     first, second = (new_document("R-ABC234", Purpose.GRANT) for _ in range(2))
     first["closing"]["tunnels"]["ended"].append("alice-1")
 
-    assert second["closing"]["tunnels"]["ended"] == []
+    assert [] == second["closing"]["tunnels"]["ended"]

@@ -88,7 +88,7 @@ class TestLaunching:
         drive(world)
 
         assert ["i-main0"] == world.host.called("launch")
-        assert world.bastions.find_bastion("main").instance_id == "i-main0"
+        assert "i-main0" == world.bastions.find_bastion("main").instance_id
 
     def test_a_launch_whose_note_was_lost_is_found_again(self) -> None:
         """The function died between EC2's answer and the ledger."""

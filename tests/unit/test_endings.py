@@ -91,7 +91,9 @@ class TestExplaining:
         [
             StepError(Error="States.Timeout", Cause=""),
             StepError(Error="States.Runtime", Cause="An error occurred at arn:aws:lambda:eu-west-1:123456789012:x"),
-            StepError(Error="Lambda.TooManyRequestsException", Cause="Rate exceeded (Service: Lambda; Request ID: 0a1b)"),
+            StepError(
+                Error="Lambda.TooManyRequestsException", Cause="Rate exceeded (Service: Lambda; Request ID: 0a1b)"
+            ),
             a_step_error("Runtime.ExitError", "RequestId: 0a1b Error: Runtime exited with error: signal: killed"),
             a_step_error("KeyError", "'ends_at' in arn:aws:states"),
             a_step_error("OperationalError", "connection to 10.0.3.7 failed: password=secret"),

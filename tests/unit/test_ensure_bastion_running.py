@@ -27,7 +27,7 @@ def test_a_cold_bastion_is_launched_and_asked_after_until_it_is_connected() -> N
         ensure(world)
     world.host.boot()
 
-    assert ensure(world) == "i-main0"
+    assert "i-main0" == ensure(world)
     assert ["i-main0"] == world.host.called("launch")
 
 
@@ -47,7 +47,7 @@ def test_ensuring_again_changes_nothing() -> None:
     world.host.declare_instance("i-1", a_connected_instance())
 
     assert ["i-1", "i-1"] == [ensure(world), ensure(world)]
-    assert world.host.calls == []
+    assert [] == world.host.calls
 
 
 def test_a_bastion_that_is_going_down_is_waited_out_and_started_again() -> None:
@@ -64,7 +64,7 @@ def test_a_bastion_that_is_going_down_is_waited_out_and_started_again() -> None:
         world.clock.advance(61)
     world.host.boot()
 
-    assert ensure(world) == "i-1"
+    assert "i-1" == ensure(world)
     assert [("start", "i-1")] == world.host.calls
 
 

@@ -70,7 +70,7 @@ class TestAsking:
         """Nobody is denied for what they did not type."""
         world = World(catalogue=a_catalogue(a_location(levels={OPERATE: a_rule(cap_seconds=600)})))
 
-        assert asked(world).request.duration_seconds == 600
+        assert 600 == asked(world).request.duration_seconds
 
     def test_a_repeated_delivery_starts_nothing_more(self) -> None:
         """And is answered as the first."""
@@ -105,7 +105,7 @@ class TestRefusing:
 
         assert isinstance(outcome, Refusal)
         assert reason in outcome.reason
-        assert world.executions.started == {}
+        assert {} == world.executions.started
 
     def test_a_level_that_is_not_offered_is_refused(self) -> None:
         """With those that are."""
@@ -146,7 +146,11 @@ class TestStandingInTheWay:
 
     @pytest.mark.parametrize(
         "changes",
-        [{}, {"delivered_at": FRIDAY_NOON, "state": GrantState.ENDING}, {"delivered_at": FRIDAY_NOON, "state": GrantState.GONE}],
+        [
+            {},
+            {"delivered_at": FRIDAY_NOON, "state": GrantState.ENDING},
+            {"delivered_at": FRIDAY_NOON, "state": GrantState.GONE},
+        ],
         ids=["not delivered yet", "ending", "gone"],
     )
     def test_a_grant_that_cannot_be_used_is_not_held(self, changes: dict[str, object]) -> None:

@@ -29,14 +29,14 @@ def test_the_holder_gets_what_was_delivered() -> None:
     world = holding()
 
     assert a_connection() == find(world) == find(world)
-    assert world.grant() == READY
+    assert READY == world.grant()
 
 
 @pytest.mark.parametrize("person_id", [BOB.person_id, "", "T0OTHER/U0ALICE", "U0ALICE"])
 def test_somebody_else_gets_nothing(person_id: str) -> None:
     """Not the approver, and not the same user of another team."""
-    assert find(holding(), person_id) == Refusal(
-        reason="R-ABC234 is not yours: only the person who was granted access can see this."
+    assert Refusal(reason="R-ABC234 is not yours: only the person who was granted access can see this.") == find(
+        holding(), person_id
     )
 
 
@@ -62,4 +62,4 @@ def test_an_unknown_request_is_answered_like_somebody_elses() -> None:
 )
 def test_what_is_not_delivered_or_not_live_is_not_shown(grant: Grant | None) -> None:
     """The answer says what to do."""
-    assert find(holding(grant)) == Refusal(reason="R-ABC234 has ended. Ask again with /db-access.")
+    assert Refusal(reason="R-ABC234 has ended. Ask again with /db-access.") == find(holding(grant))

@@ -24,7 +24,7 @@ def find(world: World, *, for_provisioning: bool) -> DatabaseOrder:
 class TestForProvisioning:
     def test_the_order_holds_the_frozen_facts_the_instances_and_the_ends(self) -> None:
         """Everything that the database function may not ask for itself."""
-        assert find(granted(), for_provisioning=True) == an_order()
+        assert an_order() == find(granted(), for_provisioning=True)
 
     def test_the_ledger_knows_that_it_was_ordered(self) -> None:
         """Before anybody can carry it out; a repetition changes nothing."""
@@ -32,7 +32,7 @@ class TestForProvisioning:
         orders = [find(world, for_provisioning=True) for _ in range(2)]
 
         assert orders[0] == orders[1]
-        assert world.grant() == a_grant(is_ordered=True)
+        assert a_grant(is_ordered=True) == world.grant()
 
     @pytest.mark.parametrize("state", [GrantState.ENDING, GrantState.GONE])
     def test_nothing_is_ordered_for_a_grant_that_is_not_live(self, state: GrantState) -> None:
@@ -40,7 +40,7 @@ class TestForProvisioning:
         world = granted(state=state)
 
         if state is GrantState.GONE:
-            assert find(world, for_provisioning=True) == DatabaseOrder(is_ordered=False)
+            assert DatabaseOrder(is_ordered=False) == find(world, for_provisioning=True)
         else:
             with pytest.raises(LedgerUnavailableError, match="changed while it was being prepared"):
                 find(world, for_provisioning=True)
@@ -83,7 +83,7 @@ class TestForRevoking:
         if grant is not None:
             world.grants.declare_grant(grant)
 
-        assert find(world, for_provisioning=False) == DatabaseOrder(is_ordered=False)
+        assert DatabaseOrder(is_ordered=False) == find(world, for_provisioning=False)
 
     def test_looking_orders_nothing(self) -> None:
         """Only provisioning does."""
@@ -98,7 +98,7 @@ class TestForRevoking:
         world.directory.declare_instances(DatabaseKind.CLUSTER, "orders-old", INSTANCES)
         world.directory.declare_instances(DatabaseKind.CLUSTER, "orders-cluster", None)
 
-        assert find(world, for_provisioning=False).instances == INSTANCES
+        assert INSTANCES == find(world, for_provisioning=False).instances
 
 
 @pytest.mark.parametrize("for_provisioning", [True, False])

@@ -71,19 +71,6 @@ class TestMaking:
         facts = new_grant(request=a_request(person=BOB), location=location, durations=DURATIONS, now=FRIDAY_NOON).facts
 
         assert (
-            facts.request_id,
-            facts.person,
-            facts.location,
-            facts.level,
-            facts.kind,
-            facts.identifier,
-            facts.database,
-            facts.region,
-            facts.bastion,
-            facts.port,
-            facts.document,
-            facts.token,
-        ) == (
             "R-ABC234",
             BOB,
             "orders-prod",
@@ -96,6 +83,19 @@ class TestMaking:
             60001,
             SessionDocument.AWS,
             TokenSource.LOCAL,
+        ) == (
+            facts.request_id,
+            facts.person,
+            facts.location,
+            facts.level,
+            facts.kind,
+            facts.identifier,
+            facts.database,
+            facts.region,
+            facts.bastion,
+            facts.port,
+            facts.document,
+            facts.token,
         )
 
     def test_a_grants_key_is_location_person_and_level(self) -> None:
@@ -103,7 +103,7 @@ class TestMaking:
         facts = a_grant().facts
 
         assert facts.key == grant_key("orders-prod", facts.person, OPERATE) == "orders-prod#T0EXAMPLE/U0ALICE#o"
-        assert len({facts.key, a_grant(a_request(level=READ)).facts.key, a_grant(a_request(person=BOB)).facts.key}) == 3
+        assert 3 == len({facts.key, a_grant(a_request(level=READ)).facts.key, a_grant(a_request(person=BOB)).facts.key})
 
 
 class TestDelivering:
@@ -124,7 +124,9 @@ class TestDelivering:
 
     @RULE
     @given(st.integers(1, 86_400), moments, moments)
-    def test_delivering_again_never_moves_the_end_later_either(self, duration: int, first: datetime, second: datetime) -> None:
+    def test_delivering_again_never_moves_the_end_later_either(
+        self, duration: int, first: datetime, second: datetime
+    ) -> None:
         """Nor does a retry give more time."""
         once = deliver(make(duration), first)
 
@@ -142,7 +144,7 @@ class TestSecondsLeft:
     @pytest.mark.parametrize("state", [GrantState.ENDING, GrantState.GONE])
     def test_a_grant_that_is_not_live_has_nothing_left(self, state: GrantState) -> None:
         """Whatever its end says."""
-        assert seconds_left(a_grant(state=state), FRIDAY_NOON) == 0
+        assert 0 == seconds_left(a_grant(state=state), FRIDAY_NOON)
 
     @RULE
     @given(moments, moments)
@@ -244,7 +246,10 @@ class TestRevocationAttempt:
     @given(moments, st.sampled_from(GrantState), st.booleans())
     def test_the_number_depends_on_the_lateness_alone(self, end: datetime, state: GrantState, is_ordered: bool) -> None:
         """So that whoever asks at the same time names the same execution."""
-        grants = [a_grant(ends_at=end), a_grant(a_request(request_id="R-NEXT22"), ends_at=end, is_ordered=is_ordered, state=state)]
+        grants = [
+            a_grant(ends_at=end),
+            a_grant(a_request(request_id="R-NEXT22"), ends_at=end, is_ordered=is_ordered, state=state),
+        ]
 
         assert 1 == len({revocation_attempt(grant, end + minutes(7)) for grant in grants})
 

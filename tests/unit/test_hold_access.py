@@ -29,7 +29,7 @@ def test_holding_again_waits_with_the_newest_token() -> None:
     for token in ("token-2", "token-3"):
         hold(world, token)
 
-    assert world.requests.require_request(REQUEST_ID).hold_token == "token-3"
+    assert "token-3" == world.requests.require_request(REQUEST_ID).hold_token
 
 
 def test_an_end_that_was_asked_for_before_the_token_was_kept_wakes_at_once() -> None:
@@ -47,12 +47,10 @@ def test_an_end_that_is_asked_for_right_after_the_token_was_kept_wakes_too() -> 
     """By the asker or by the holder, whoever sees it; both may."""
     world = World()
     world.declare_grant()
-    world.requests.declare_meanwhile(
-        "keep_hold_token", lambda: world.run(ask_end, request_id=REQUEST_ID, person=ALICE)
-    )
+    world.requests.declare_meanwhile("keep_hold_token", lambda: world.run(ask_end, request_id=REQUEST_ID, person=ALICE))
     hold(world)
 
-    assert set(world.executions.woken) == {"token-2"}
+    assert {"token-2"} == set(world.executions.woken)
 
 
 @pytest.mark.parametrize(
@@ -74,4 +72,4 @@ def test_what_has_ended_is_not_held(grant: Grant | None) -> None:
         world.grants.declare_grant(grant)
     hold(world)
 
-    assert world.executions.woken == ["token-2"]
+    assert ["token-2"] == world.executions.woken

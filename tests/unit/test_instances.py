@@ -12,7 +12,9 @@ from tests.factories import INSTANCES, READER, WRITER
 INSTANCE = Endpoint(host="orders-db.abc123.eu-west-1.rds.amazonaws.com", port=5432)
 
 
-def require(instances: DatabaseInstances, kind: DatabaseKind = DatabaseKind.CLUSTER, name: str = "orders-cluster") -> None:
+def require(
+    instances: DatabaseInstances, kind: DatabaseKind = DatabaseKind.CLUSTER, name: str = "orders-cluster"
+) -> None:
     require_own_endpoints(instances, kind=kind, identifier=name, region="eu-west-1")
 
 

@@ -89,7 +89,7 @@ def test_a_location_whose_tokens_never_cross_slack_makes_none() -> None:
     world = holding(a_grant(instance_id="i-1", writer=WRITER, token=TokenSource.LOCAL))
     issue(world)
 
-    assert world.tokens.signed == []
+    assert [] == world.tokens.signed
     assert "made on your own machine" in world.view.refusals[0][2]
 
 
@@ -100,7 +100,7 @@ def test_a_token_that_cannot_be_audited_is_not_made() -> None:
 
     with pytest.raises(LedgerUnavailableError):
         issue(world)
-    assert world.tokens.signed == []
+    assert [] == world.tokens.signed
 
 
 class FailingAuditTrail(FakeAuditTrail):

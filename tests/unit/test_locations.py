@@ -31,7 +31,11 @@ def test_hours_are_those_of_their_own_zone(moment: datetime, is_within: bool) ->
 
 @pytest.mark.parametrize(
     ("text", "days"),
-    [("Mon-Fri 07:00-19:00 UTC", {0, 1, 2, 3, 4}), ("Sat 07:00-19:00 UTC", {5}), ("Sat-Mon 07:00-19:00 UTC", {5, 6, 0})],
+    [
+        ("Mon-Fri 07:00-19:00 UTC", {0, 1, 2, 3, 4}),
+        ("Sat 07:00-19:00 UTC", {5}),
+        ("Sat-Mon 07:00-19:00 UTC", {5, 6, 0}),
+    ],
 )
 def test_days_may_run_over_the_weekend(text: str, days: set[int]) -> None:
     """One day, or from one to another."""
@@ -58,7 +62,7 @@ def test_days_may_run_over_the_weekend(text: str, days: set[int]) -> None:
 )
 def test_hours_that_cannot_be_read_are_refused_with_a_reason(text: str) -> None:
     """Never silently always or never."""
-    with pytest.raises(ValueError, match="write it like|must start"):
+    with pytest.raises(ValueError, match=r"write it like|must start"):
         Hours.parse(text)
 
 

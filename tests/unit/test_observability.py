@@ -43,7 +43,9 @@ def test_what_looks_like_a_secret_is_taken_out(text: str, secrets: list[str]) ->
     assert not [secret for secret in secrets if secret in cleaned]
 
 
-@pytest.mark.parametrize("text", ["", "The bastion main did not connect.", "https://example.com/?q=1", "xox", "R-ABC234"])
+@pytest.mark.parametrize(
+    "text", ["", "The bastion main did not connect.", "https://example.com/?q=1", "xox", "R-ABC234"]
+)
 def test_ordinary_text_stays(text: str) -> None:
     """Logs are for reading."""
     assert text == redacted(text)
@@ -77,7 +79,7 @@ def test_a_function_logs_its_end_under_the_requests_id(log: io.StringIO) -> None
     def check_policy(event: Any, context: Any) -> Any:
         return {"answer": "allowed"}
 
-    assert check_policy({"request_id": "R-ABC234"}, None) == {"answer": "allowed"}
+    assert {"answer": "allowed"} == check_policy({"request_id": "R-ABC234"}, None)
     assert [("R-ABC234", "check_policy", "done")] == [
         (line["request_id"], line["function"], line["message"]) for line in lines(log)
     ]
@@ -119,5 +121,5 @@ def test_an_event_of_any_shape_can_be_observed(event: Any, log: io.StringIO) -> 
     def stop_idle_bastions(event: Any, context: Any) -> Any:
         return []
 
-    assert stop_idle_bastions(event, None) == []
-    assert lines(log)[0]["function"] == "stop_idle_bastions"
+    assert [] == stop_idle_bastions(event, None)
+    assert "stop_idle_bastions" == lines(log)[0]["function"]

@@ -70,23 +70,23 @@ class TestRoundTrip:
         """Cut and never rounded up: an end does not move later by being written."""
         berlin = timezone(timedelta(hours=1))
 
-        assert to_payload(datetime(2026, 11, 20, 13, 0, 0, 999_999, tzinfo=berlin)) == "2026-11-20T12:00:00.999Z"
+        assert "2026-11-20T12:00:00.999Z" == to_payload(datetime(2026, 11, 20, 13, 0, 0, 999_999, tzinfo=berlin))
 
     def test_an_instant_is_read_in_utc_whatever_zone_it_is_written_in(self) -> None:
         """The same moment."""
-        assert from_payload(datetime, "2026-11-20T13:00:00+01:00") == FRIDAY_NOON
+        assert FRIDAY_NOON == from_payload(datetime, "2026-11-20T13:00:00+01:00")
         assert from_payload(datetime, "2026-11-20T13:00:00+01:00").tzinfo is UTC
 
     def test_plain_values_are_written_as_they_are(self) -> None:
         """Audit facts are mappings of whatever a verb had at hand."""
         facts = {"outcome": Outcome.FINISHED, 1: (True, None), "people": {"bob", "alice"}, "at": FRIDAY_NOON}
 
-        assert to_payload(facts) == {
+        assert {
             "outcome": "finished",
             "1": [True, None],
             "people": ["alice", "bob"],
             "at": "2026-11-20T12:00:00.000Z",
-        }
+        } == to_payload(facts)
 
     @pytest.mark.parametrize("value", [1.5, b"bytes", object(), Grant, timedelta(1)])
     def test_what_json_or_the_ledger_would_change_is_refused(self, value: object) -> None:
@@ -107,13 +107,13 @@ class TestOlderAndNewer:
         payload = through_json(DELIVERED)
         del payload["writer"]
 
-        assert from_payload(Grant, payload) == replace(DELIVERED, writer=None)
+        assert replace(DELIVERED, writer=None) == from_payload(Grant, payload)
 
     def test_reading_is_of_one_kind_only(self) -> None:
         """A role name in a payload is not read: it is always recomputed."""
         payload = through_json(a_grant()) | {"role": "postgres"}
 
-        assert from_payload(Grant, payload).facts.role == a_grant().facts.role
+        assert a_grant().facts.role == from_payload(Grant, payload).facts.role
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_a_payload_of_another_shape_is_refused_by_the_path_of_its_field(
     kind: type[Any], change: dict[str, Any], message: str
 ) -> None:
     """Never read as something near it: the database function believes no event."""
-    with pytest.raises(PayloadError, match=f"^{message}"):
+    with pytest.raises(PayloadError, match="^" + message):
         from_payload(kind, through_json(WHOLE[kind]) | change, path=kind.__name__.lower())
 
 
@@ -156,7 +156,7 @@ def test_a_payload_of_another_shape_is_refused_by_the_path_of_its_field(
 @pytest.mark.parametrize("payload", [None, [], "text", 7, True])
 def test_what_is_no_object_is_refused_at_the_root(kind: type[Any], payload: Any) -> None:
     """With the path that it was given."""
-    with pytest.raises(PayloadError, match="^here must be an object"):
+    with pytest.raises(PayloadError, match=r"^here must be an object"):
         from_payload(kind, payload, path="here")
 
 
@@ -186,10 +186,13 @@ def test_no_json_upsets_the_reading(kind: type[Any], data: st.DataObject, junk: 
     payload = through_json(WHOLE[kind])
     name = data.draw(st.sampled_from(sorted(payload)))
 
+    message = ""
     try:
         from_payload(kind, payload | {name: junk})
     except PayloadError as error:
-        assert str(error).startswith(f"$.{name}")
+        message = str(error)
+
+    assert not message or message.startswith(f"$.{name}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,7 +208,10 @@ class Everything:
 def test_sets_tuples_mappings_and_options_are_read_as_such() -> None:
     """Not as the lists and objects that JSON has for them."""
     value = Everything(
-        texts=frozenset({"b", "a"}), numbers=(2, 1), times={"R-ABC234": FRIDAY_NOON + seconds(0.5)}, state=GrantState.LIVE
+        texts=frozenset({"b", "a"}),
+        numbers=(2, 1),
+        times={"R-ABC234": FRIDAY_NOON + seconds(0.5)},
+        state=GrantState.LIVE,
     )
 
     assert value == from_payload(Everything, through_json(value))

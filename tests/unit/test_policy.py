@@ -67,7 +67,7 @@ def test_any_other_level_needs_as_many_approvers_as_its_rule_says() -> None:
         outcome.approvers,
         outcome.needed,
     )
-    assert outcome.reason == "operate access to orders-prod needs 2 approval(s)"
+    assert "operate access to orders-prod needs 2 approval(s)" == outcome.reason
 
 
 def test_a_requester_who_is_also_an_approver_is_not_asked() -> None:
@@ -125,9 +125,7 @@ durations = st.integers(-10, 10 * 3600)
 
 @RULE
 @given(rule=level_rules(), person=st.sampled_from(PEOPLE), level=levels, seconds=durations)
-def test_nobody_unlisted_is_ever_let_in(
-    rule: LevelRule, person: Person, level: PermissionLevel, seconds: int
-) -> None:
+def test_nobody_unlisted_is_ever_let_in(rule: LevelRule, person: Person, level: PermissionLevel, seconds: int) -> None:
     """Whatever the rules say: neither a stranger, nor a stranger under a listed name."""
     others = tuple(listed for listed in PEOPLE if listed != person)
     impostor = replace(person, slack="U0IMPOSTOR")
@@ -181,7 +179,8 @@ def test_listing_more_people_changes_nothing_for_those_listed(
     """A new colleague who stands in no rule widens nobody's access."""
     newcomers = tuple(a_person(f"new{name}") for name in sorted(more))
     answers = [
-        judge(rule, person=person, duration_seconds=seconds, people=people) for people in (PEOPLE, (*PEOPLE, *newcomers))
+        judge(rule, person=person, duration_seconds=seconds, people=people)
+        for people in (PEOPLE, (*PEOPLE, *newcomers))
     ]
 
     assert answers[0] == answers[1]

@@ -91,14 +91,12 @@ def test_what_the_catalogue_knows_is_taken_from_there() -> None:
         )
     )
 
-    assert order.facts == a_grant().facts
+    assert a_grant().facts == order.facts
 
 
 def test_the_ends_are_capped() -> None:
     """By what the catalogue allows at most from now on."""
-    order = provisioned(
-        an_order(ends_at=FRIDAY_NOON + minutes(100_000), not_after=FRIDAY_NOON + minutes(100_000))
-    )
+    order = provisioned(an_order(ends_at=FRIDAY_NOON + minutes(100_000), not_after=FRIDAY_NOON + minutes(100_000)))
 
     assert (FRIDAY_NOON + minutes(15), FRIDAY_NOON + minutes(15 + 4 * 60)) == (order.not_after, order.ends_at)
 
@@ -121,7 +119,7 @@ def test_an_order_for_whom_the_catalogue_does_not_admit_is_refused(order: Databa
 
     with pytest.raises(DatabaseSetupError, match="nothing was done"):
         provision(world, order)
-    assert world.database.provisioned == []
+    assert [] == world.database.provisioned
 
 
 @pytest.mark.parametrize(
@@ -141,7 +139,7 @@ def test_an_incomplete_order_is_refused(order: DatabaseOrder) -> None:
 
     with pytest.raises(DatabaseSetupError, match="incomplete"):
         provision(world, order)
-    assert world.database.provisioned == []
+    assert [] == world.database.provisioned
 
 
 @pytest.mark.parametrize("place", ["writer", "readers"])
@@ -153,7 +151,7 @@ def test_an_endpoint_that_is_not_the_locations_is_refused(place: str) -> None:
 
     with pytest.raises(DatabaseNotFoundError):
         provision(world, an_order(instances=instances))
-    assert world.database.provisioned == []
+    assert [] == world.database.provisioned
 
 
 def test_a_location_that_left_the_catalogue_is_an_error() -> None:
@@ -170,7 +168,7 @@ def test_an_order_that_comes_too_late_is_refused(late: float) -> None:
 
     with pytest.raises(OrderExpiredError, match="R-ABC234 was not provisioned in time"):
         provision(world)
-    assert world.database.provisioned == []
+    assert [] == world.database.provisioned
 
 
 def test_an_order_whose_end_has_passed_is_refused() -> None:

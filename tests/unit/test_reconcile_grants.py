@@ -46,12 +46,12 @@ def test_a_grant_whose_execution_runs_is_left_to_it() -> None:
     world = late(5)
     world.executions.running.add(REQUEST_ID)
 
-    assert reconcile(world) == []
+    assert [] == reconcile(world)
 
 
 def test_a_grant_that_is_gone_is_over() -> None:
     """There is a receipt."""
-    assert reconcile(late(500, state=GrantState.GONE)) == []
+    assert [] == reconcile(late(500, state=GrantState.GONE))
 
 
 def test_asking_twice_at_the_same_time_starts_one_execution() -> None:

@@ -41,7 +41,7 @@ def test_the_approval_that_is_needed_closes_and_wakes() -> None:
     world = waiting()
 
     assert press(world, BOB) == recorded(world) == a_record(BOB, verdict=Verdict.APPROVED)
-    assert world.executions.woken == ["token-1"]
+    assert ["token-1"] == world.executions.woken
 
 
 def test_one_of_two_approvals_wakes_nobody() -> None:
@@ -99,8 +99,11 @@ def test_of_two_approvals_at_once_both_count() -> None:
     world.requests.declare_meanwhile("require_request", presses(world, CAROL))
 
     assert isinstance(press(world, BOB), DecisionRecord)
-    assert (Verdict.APPROVED, {BOB.person_id, CAROL.person_id}) == (recorded(world).verdict, recorded(world).approvers())
-    assert world.executions.woken == ["token-1"]
+    assert (Verdict.APPROVED, {BOB.person_id, CAROL.person_id}) == (
+        recorded(world).verdict,
+        recorded(world).approvers(),
+    )
+    assert ["token-1"] == world.executions.woken
 
 
 def test_a_record_that_keeps_changing_is_given_up_with_an_error() -> None:
@@ -137,8 +140,8 @@ def test_a_request_that_has_ended_takes_no_decision() -> None:
     refusal = press(world, BOB)
 
     assert isinstance(refusal, Refusal)
-    assert refusal.reason == "R-ABC234 has ended already (timed out)."
-    assert recorded(world).decisions == ()
+    assert "R-ABC234 has ended already (timed out)." == refusal.reason
+    assert () == recorded(world).decisions
 
 
 def test_a_decision_on_one_request_leaves_others_alone() -> None:
@@ -148,7 +151,7 @@ def test_a_decision_on_one_request_leaves_others_alone() -> None:
     world.requests.open_decision(a_record(request_id="R-NEXT22"), task_token="token-2")
     press(world, BOB)
 
-    assert world.requests.require_request("R-NEXT22").decisions == a_record(request_id="R-NEXT22")
+    assert a_record(request_id="R-NEXT22") == world.requests.require_request("R-NEXT22").decisions
 
 
 def test_an_unknown_request_is_an_error() -> None:

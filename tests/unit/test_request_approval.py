@@ -53,7 +53,7 @@ def test_the_approvers_are_asked_and_the_deciding_is_open() -> None:
     )
     assert a_record(needed=2) == record.decisions
     assert ("token-1", "C0APPROVALS") == (record.approval_token, record.approval_card and record.approval_card.channel)
-    assert world.executions.woken == []
+    assert [] == world.executions.woken
 
 
 def test_asking_again_posts_no_second_card_and_waits_with_the_new_token() -> None:
@@ -89,7 +89,7 @@ def test_a_decision_of_an_earlier_try_answers_the_next_ones_token() -> None:
     decide(world, BOB)
     ask(world, "token-2")
 
-    assert world.executions.woken == ["token-1", "token-2"]
+    assert ["token-1", "token-2"] == world.executions.woken
 
 
 def test_a_decision_that_leaves_the_request_open_does_not_answer() -> None:
@@ -99,7 +99,7 @@ def test_a_decision_that_leaves_the_request_open_does_not_answer() -> None:
 
     ask(world)
 
-    assert world.executions.woken == []
+    assert [] == world.executions.woken
 
 
 @pytest.mark.parametrize("changes", [{"level": READ}, {"duration_seconds": 99_999}])
@@ -152,4 +152,4 @@ def test_the_opened_record_takes_decisions() -> None:
         record=record, requester=ALICE, person=BOB, approves=True, policy=a_policy(), now=FRIDAY_NOON
     )
 
-    assert judged == a_record(BOB, verdict=Verdict.APPROVED)
+    assert a_record(BOB, verdict=Verdict.APPROVED) == judged

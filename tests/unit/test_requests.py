@@ -46,10 +46,12 @@ def test_a_command_is_read_as_people_type_it(text: str, expected: Ask) -> None:
     assert expected == parse_ask(text)
 
 
-@pytest.mark.parametrize("word", ["2", "42", "0m", "0h", "1.5h", "1,5h", "-2h", "+2h", "2weeks", "2hours", "30min", "99999999h"])
+@pytest.mark.parametrize(
+    "word", ["2", "42", "0m", "0h", "1.5h", "1,5h", "-2h", "+2h", "2weeks", "2hours", "30min", "99999999h"]
+)
 def test_a_word_that_looks_like_a_duration_and_is_none_is_not_taken_for_a_reason(word: str) -> None:
     """Whoever types '2weeks' must not get the default hour and believe otherwise."""
-    with pytest.raises(InvalidCommandError, match="is no duration. Write it like 30m, 2h or 1h30m"):
+    with pytest.raises(InvalidCommandError, match=r"is no duration\. Write it like 30m, 2h or 1h30m"):
         parse_ask(f"orders w {word}")
 
 
@@ -72,10 +74,14 @@ def test_three_thousand_characters_are_refused_with_their_number() -> None:
 @given(st.text(max_size=1200))
 def test_whatever_is_typed_is_read_or_refused(text: str) -> None:
     """No text makes the reading fail in another way, and what is read is bounded."""
+    read: Ask | InvalidCommandError
     try:
         read = parse_ask(text)
     except InvalidCommandError as refusal:
-        assert len(str(refusal)) < 300
+        read = refusal
+
+    if isinstance(read, InvalidCommandError):
+        assert len(str(read)) < 300
     else:
         assert len(read.reason) <= defaults.REASON_LENGTH
         assert read.location
@@ -107,6 +113,6 @@ def test_an_id_can_be_typed_by_a_person(origin: str) -> None:
 
 def test_a_request_is_described_without_the_person() -> None:
     """The card says who; this says what."""
-    assert describe_request(a_request(level=WRITE, duration_seconds=5400)) == (
-        "write access to orders-prod for 1 hour 30 minutes"
+    assert ("write access to orders-prod for 1 hour 30 minutes") == describe_request(
+        a_request(level=WRITE, duration_seconds=5400)
     )

@@ -37,7 +37,7 @@ def test_what_was_never_ordered_needs_no_receipt() -> None:
     world = World()
 
     assert world.run(revoke_access, order=DatabaseOrder(is_ordered=False)) is None
-    assert world.database.revoked == []
+    assert [] == world.database.revoked
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_an_order_that_is_not_known_is_an_error(order: DatabaseOrder | None) -> 
 
     with pytest.raises(DatabaseUnavailableError):
         world.run(revoke_access, order=order)
-    assert world.database.revoked == []
+    assert [] == world.database.revoked
 
 
 def test_the_catalogue_is_not_asked() -> None:
@@ -66,7 +66,7 @@ def test_endpoints_of_another_cluster_are_refused() -> None:
 
     with pytest.raises(DatabaseNotFoundError):
         world.run(revoke_access, order=an_order(instances=elsewhere))
-    assert world.database.revoked == []
+    assert [] == world.database.revoked
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_a_role_that_a_newer_request_owns_is_left_to_it() -> None:
     receipt = world.run(revoke_access, order=ORDER)
 
     assert receipt is not None
-    assert receipt.superseded_by == "R-NEXT22"
+    assert "R-NEXT22" == receipt.superseded_by
 
 
 def test_a_database_that_does_not_answer_is_tried_again() -> None:

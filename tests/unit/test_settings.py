@@ -15,7 +15,7 @@ REQUIRED = ("table", "state_machine", "launch_template", "issue_token_function",
 @pytest.mark.parametrize("name", REQUIRED)
 def test_a_setting_is_read_from_its_variable(name: str) -> None:
     """DRAWBRIDGE_ and the name in capitals."""
-    assert getattr(Settings({f"DRAWBRIDGE_{name.upper()}": "value"}), name) == "value"
+    assert "value" == getattr(Settings({f"DRAWBRIDGE_{name.upper()}": "value"}), name)
 
 
 @pytest.mark.parametrize("environment", [{}, {"DRAWBRIDGE_": "x"}, "empty"])

@@ -76,7 +76,7 @@ class TestStopping:
             world.clock.advance(86_400)
             turn(world)
 
-        assert world.host.calls == []
+        assert [] == world.host.calls
 
     def test_a_lease_past_its_end_is_removed_and_its_idle_time_counts(self) -> None:
         """Its request died; the grace time runs from the lease's end."""
@@ -104,11 +104,11 @@ class TestStopping:
         world = running()
         turn(world)
 
-        assert world.bastions.find_bastion("main").idle_since == FRIDAY_NOON
+        assert FRIDAY_NOON == world.bastions.find_bastion("main").idle_since
 
     def test_a_bastion_that_is_absent_is_left_alone(self) -> None:
         """Most of the time."""
-        assert turn(World()) == Housekeeping(bastion="main", state="absent", expired_leases=0, ended_tunnels=0)
+        assert Housekeeping(bastion="main", state="absent", expired_leases=0, ended_tunnels=0) == turn(World())
 
     def test_an_aws_that_does_not_answer_is_asked_next_time(self) -> None:
         """The schedule comes again."""
@@ -125,7 +125,7 @@ class TestTunnels:
         world = running()
         world.tunnels.declare_tunnel("i-1", a_tunnel(session_id="strange", reason="just looking"))
 
-        assert turn(world).ended_tunnels == 1
+        assert 1 == turn(world).ended_tunnels
         assert ["strange"] == world.tunnels.ended
         assert ["tunnel ended"] == world.audit.events("bastion i-1")
 
@@ -136,16 +136,16 @@ class TestTunnels:
         world.tunnels.declare_tunnel("i-1", a_tunnel())
 
         assert [0, 0] == [turn(world).ended_tunnels for _ in range(2)]
-        assert world.tunnels.ended == []
+        assert [] == world.tunnels.ended
 
-    @pytest.mark.parametrize("state", [GrantState.ENDING, GrantState.GONE])
-    def test_a_grant_that_is_not_live_explains_nothing(self, state: GrantState) -> None:
-        """Its own workflow may be dead."""
+    @pytest.mark.parametrize(("state", "ended"), [(GrantState.ENDING, 0), (GrantState.GONE, 1)])
+    def test_the_tunnels_of_an_ending_grant_are_left_to_its_own_execution(self, state: GrantState, ended: int) -> None:
+        """Which puts them into the receipt; a grant that is gone explains nothing any more."""
         world = running()
         world.declare_grant(state=state)
         world.tunnels.declare_tunnel("i-1", a_tunnel())
 
-        assert turn(world).ended_tunnels == 1
+        assert ended == turn(world).ended_tunnels
 
     def test_a_grant_through_another_bastion_explains_nothing_here(self) -> None:
         """Bob may reach another group's databases; this tunnel leads into this group."""
@@ -155,7 +155,7 @@ class TestTunnels:
         world.grants.declare_grant(a_grant(a_request(person=bob), bastion="other"))
         world.tunnels.declare_tunnel("i-1", a_tunnel(session_id="bobs", owner=arn, reason=""))
 
-        assert turn(world).ended_tunnels == 1
+        assert 1 == turn(world).ended_tunnels
 
     def test_a_tunnel_that_opens_while_grants_are_read_is_looked_at_next_time(self) -> None:
         """Grants are read after the tunnels: what came in between is never ended by mistake."""

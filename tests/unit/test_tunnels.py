@@ -60,19 +60,19 @@ BOBS_ENDED = a_grant(BOBS_REQUEST, state=GrantState.ENDING)
 class TestSorting:
     def test_the_grants_own_tunnels_are_ended(self) -> None:
         """By the reason that its command carried."""
-        assert sort(a_tunnel(session_id="mine"), ended=ENDED) == (["mine"], [], [])
+        assert (["mine"], [], []) == sort(a_tunnel(session_id="mine"), ended=ENDED)
 
     def test_other_peoples_explained_tunnels_are_left_alone(self) -> None:
         """They share the bastion."""
         other = a_tunnel(session_id="bobs", owner=BOBS, reason="")
 
-        assert sort(other, ended=ENDED, others=[a_grant(BOBS_REQUEST)]) == ([], [], [])
+        assert ([], [], []) == sort(other, ended=ENDED, others=[a_grant(BOBS_REQUEST)])
 
     def test_an_owners_tunnel_is_kept_while_another_live_grant_of_theirs_covers_it(self) -> None:
         """It cannot be told for which of the two grants it was opened."""
         still = a_grant(a_request(request_id="R-READ22", person=BOB, level=READ))
 
-        assert sort(a_tunnel(session_id="bobs", owner=BOBS), ended=BOBS_ENDED, others=[still]) == ([], ["bobs"], [])
+        assert ([], ["bobs"], []) == sort(a_tunnel(session_id="bobs", owner=BOBS), ended=BOBS_ENDED, others=[still])
 
     @pytest.mark.parametrize(
         "other",
@@ -85,23 +85,25 @@ class TestSorting:
     )
     def test_it_is_ended_when_nothing_live_of_theirs_covers_it_here(self, other: Grant) -> None:
         """A grant that is not live, not through this bastion or not theirs covers nothing."""
-        assert sort(a_tunnel(session_id="bobs", owner=BOBS), ended=BOBS_ENDED, others=[other])[:2] == (["bobs"], [])
+        assert (["bobs"], []) == sort(a_tunnel(session_id="bobs", owner=BOBS), ended=BOBS_ENDED, others=[other])[:2]
 
     def test_a_reason_covers_only_its_own_request(self) -> None:
         """Alice's other grant has a command of its own."""
-        assert sort(a_tunnel(session_id="mine"), ended=ENDED, others=[ALICES_OTHER]) == (["mine"], [], [])
+        assert (["mine"], [], []) == sort(a_tunnel(session_id="mine"), ended=ENDED, others=[ALICES_OTHER])
 
     def test_a_tunnel_that_nobody_explains_is_named(self) -> None:
         """It is housekeeping's to end; the receipt says that it was seen."""
         strange = a_tunnel(session_id="strange", reason="just looking")
 
-        assert sort(strange, ended=ENDED) == ([], [], ["strange"])
+        assert ([], [], ["strange"]) == sort(strange, ended=ENDED)
 
     def test_a_live_grant_through_another_bastion_explains_nothing_here(self) -> None:
         """Bastions keep groups of locations apart; a grant for one opens no way through the other."""
         elsewhere = a_grant(BOBS_REQUEST, bastion="other")
 
-        assert sort(a_tunnel(session_id="bobs", owner=BOBS, reason=""), ended=ENDED, others=[elsewhere]) == ([], [], ["bobs"])
+        assert ([], [], ["bobs"]) == sort(
+            a_tunnel(session_id="bobs", owner=BOBS, reason=""), ended=ENDED, others=[elsewhere]
+        )
 
 
 PEOPLE = [a_person("alice"), BOB]

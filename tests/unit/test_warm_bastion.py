@@ -24,7 +24,7 @@ def test_the_bastion_is_on_its_way_before_anybody_has_decided() -> None:
     world = asked()
 
     assert warm(world)
-    assert world.host.instances["i-main0"].ec2 == "pending"
+    assert "pending" == world.host.instances["i-main0"].ec2
     assert world.bastions.find_bastion("main").state is BastionState.RUNNING
 
 
