@@ -25,7 +25,7 @@ from chalicelib.functions.clock import now
 from chalicelib.functions.packed_catalogue import packed_catalogue
 from chalicelib.observability import logger, redacted
 from chalicelib.settings import current_settings
-from chalicelib.slack.app import SignedRequest, build_app, has_readable_timestamp
+from chalicelib.slack.app import CurrentApp, SignedRequest, build_app, has_readable_timestamp
 from chalicelib.slack.notifier import SlackNotifier
 from chalicelib.workflow import ask_end as ask_end_verb
 from chalicelib.workflow import file_request as file_request_verb
@@ -34,8 +34,6 @@ from chalicelib.workflow import record_decision as record_decision_verb
 
 blueprint = Blueprint(__name__)
 _CONTENT_TYPES = ["application/x-www-form-urlencoded", "application/json"]
-_REREAD_SECONDS = 60
-"""How long a rotated signing secret may go unnoticed, and how seldom strangers can make us read the secret."""
 
 
 @blueprint.route("/slack/events", methods=["POST"], content_types=_CONTENT_TYPES)
@@ -49,9 +47,7 @@ def slack_events() -> Response:
         signed = SignedRequest(body=request.raw_body.decode("utf-8"), headers=headers)
     except ValueError:
         return Response(body="", status_code=HTTPStatus.BAD_REQUEST)
-    answer = _endpoint().app().dispatch(signed)
-    if answer.status == HTTPStatus.UNAUTHORIZED and _endpoint().has_new_secrets():
-        answer = _endpoint().app().dispatch(signed)
+    answer = _current_app().dispatch(signed)
     return Response(
         body=answer.body,
         status_code=answer.status,
@@ -60,30 +56,8 @@ def slack_events() -> Response:
 
 
 @cache
-def _endpoint() -> "_Endpoint":
-    return _Endpoint()
-
-
-class _Endpoint:
-    """The bolt app for the secrets as last read."""
-
-    def __init__(self) -> None:
-        self._secrets = _read_secrets()
-        self._read_at = monotonic()
-        self._app = _build(self._secrets)
-
-    def app(self) -> App:
-        return self._app
-
-    def has_new_secrets(self) -> bool:
-        """Read the secrets again after a signature failed: has somebody rotated them?"""
-        if monotonic() - self._read_at < _REREAD_SECONDS:
-            return False
-        fresh, self._read_at = _read_secrets(), monotonic()
-        if fresh == self._secrets:
-            return False
-        self._secrets, self._app = fresh, _build(fresh)
-        return True
+def _current_app() -> CurrentApp[SlackSecrets]:
+    return CurrentApp(read=_read_secrets, build=_build, clock=monotonic)
 
 
 def _read_secrets() -> SlackSecrets:

@@ -13,6 +13,7 @@ from chalicelib.domain.requests import REQUEST_ID
 from chalicelib.slack.acts import Acts
 from chalicelib.slack.blocks import Message
 from chalicelib.slack.modals import first_time_modal, token_loading_modal, token_refused_modal
+from chalicelib.slack.notifier import translated
 from chalicelib.slack.replies import outdated_reply, refused_reply
 
 _ANYTHING = re.compile(r".*", re.DOTALL)
@@ -72,7 +73,8 @@ def _end(acts: Acts, body: dict[str, Any], request_id: str) -> Message | None:
 
 def _show_token(acts: Acts, body: dict[str, Any], client: WebClient, request_id: str) -> None:
     # The trigger lasts three seconds, so the view opens before anything is looked up.
-    opened = client.views_open(trigger_id=body["trigger_id"], view=token_loading_modal(request_id=request_id))
+    with translated("the window for your token"):
+        opened = client.views_open(trigger_id=body["trigger_id"], view=token_loading_modal(request_id=request_id))
     acts.issue_token(person_id=_person_id(body), request_id=request_id, view_id=opened["view"]["id"])
 
 
@@ -86,7 +88,8 @@ def _first_time(acts: Acts, body: dict[str, Any], client: WebClient, request_id:
         view = token_refused_modal(request_id=request_id, reason=connection.reason)
     else:
         view = first_time_modal(connection=connection)
-    client.views_open(trigger_id=body["trigger_id"], view=view)
+    with translated("this window"):
+        client.views_open(trigger_id=body["trigger_id"], view=view)
 
 
 def _person_id(body: dict[str, Any]) -> str:

@@ -4,7 +4,8 @@ import json
 import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from http import HTTPStatus
+from typing import Any, Generic, TypeVar
 from urllib.parse import parse_qsl
 
 from slack_bolt import App, BoltRequest, BoltResponse, Respond
@@ -16,6 +17,9 @@ from chalicelib.slack.actions import register_actions
 from chalicelib.slack.acts import Acts
 from chalicelib.slack.commands import register_commands
 from chalicelib.slack.replies import broken_reply, refused_reply
+
+_Secrets = TypeVar("_Secrets")
+_REREAD_SECONDS = 60
 
 
 def build_app(
@@ -65,6 +69,35 @@ def build_app(
     register_commands(app, acts)
     register_actions(app, acts)
     return app
+
+
+class CurrentApp(Generic[_Secrets]):
+    """The app for the secrets as last read. They are read again, at most once a minute, when a signature fails: somebody
+    may have rotated them, and strangers must not make us read them at will.
+    """
+
+    def __init__(
+        self, *, read: Callable[[], _Secrets], build: Callable[[_Secrets], App], clock: Callable[[], float]
+    ) -> None:
+        self._read, self._build, self._clock = read, build, clock
+        self._secrets, self._read_at = read(), clock()
+        self._app = build(self._secrets)
+
+    def dispatch(self, request: BoltRequest) -> BoltResponse:
+        """Serve a request; one whose signature fails by the old secrets gets a second chance by new ones."""
+        answer = self._app.dispatch(request)
+        if answer.status == HTTPStatus.UNAUTHORIZED and self._has_new_secrets():
+            return self._app.dispatch(request)
+        return answer
+
+    def _has_new_secrets(self) -> bool:
+        if self._clock() - self._read_at < _REREAD_SECONDS:
+            return False
+        fresh, self._read_at = self._read(), self._clock()
+        if fresh == self._secrets:
+            return False
+        self._secrets, self._app = fresh, self._build(fresh)
+        return True
 
 
 class SignedRequest(BoltRequest):

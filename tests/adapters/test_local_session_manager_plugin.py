@@ -423,10 +423,20 @@ def test_a_small_query_does_not_wait_for_anything(world: World) -> None:
 
 
 def test_a_client_that_reads_nothing_does_not_hold_up_another(world: World) -> None:
-    """Two unread megabytes have no effect on other connections, as with the real plugin."""
+    """Up to four unread megabytes have no effect on other connections, as with the real plugin."""
     tunnel = world.tunnel()
-    with tunnel.connect(f"down {2 * MEGABYTE}"), tunnel.connect("echo") as second:
-        assert b"echo\n" == read(second, 5)
+    with tunnel.connect(f"down {4 * MEGABYTE}"):
+        assert world.pump.ended.acquire(timeout=WAITING_SECONDS)
+        with tunnel.connect("echo") as second:
+            assert b"echo\n" == read(second, 5)
+
+
+def test_a_client_that_leaves_frees_its_connection(world: World) -> None:
+    """Nothing stays open in the database for a program that has ended."""
+    with world.tunnel().connect("echo") as connection:
+        read(connection, 5)
+
+    assert world.pump.ended.acquire(timeout=WAITING_SECONDS)
 
 
 def test_a_killed_client_takes_nothing_else_with_it(world: World) -> None:

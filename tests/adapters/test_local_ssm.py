@@ -648,13 +648,13 @@ def test_a_client_that_acknowledges_nothing_gets_no_more_than_the_window(world: 
 
 
 def test_a_target_that_reads_nothing_does_not_hold_up_another(world: World) -> None:
-    """Three megabytes wait for one database while another one answers."""
+    """Four megabytes wait for one database while another one answers."""
     release = threading.Event()
     with Target(lambda connection: release.wait(WAITING_SECONDS) and None) as stuck:
         world.targets[HOST, 5432] = stuck.address
         client = world.tunnel()
         client.send_smux(Command.OPEN, 3)
-        for _ in range(96):
+        for _ in range(128):
             client.send_smux(Command.DATA, 3, bytes(32 * 1024))
         with Target(echo) as target:
             world.targets[HOST, 5432] = target.address

@@ -1,0 +1,74 @@
+"""The README stays true: its table of defaults is the module's, its commands are there, and its links lead somewhere."""
+
+import re
+from pathlib import Path
+
+from chalicelib import defaults
+from chalicelib.domain.catalogue import load_catalogue
+from chalicelib.domain.durations import describe_duration
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_defaults_are_the_modules() -> None:
+    """Each number that the README names is the one that holds."""
+    durations = defaults.DURATIONS
+    expected = {
+        "level": f"`{defaults.LEVEL}`",
+        "access, without a duration": describe_duration(durations.access),
+        "longest access, unless the catalogue says otherwise": describe_duration(durations.cap),
+        "approval is waited for": describe_duration(durations.approval_wait),
+        "preparation may take": describe_duration(durations.preparation),
+        "an idle bastion is stopped after": describe_duration(durations.idle_grace),
+        "a stopped bastion is terminated after": describe_duration(durations.terminate_after_stopped),
+        "a bastion is replaced after": describe_duration(durations.terminate_after_launched),
+        "a token opens connections for": describe_duration(durations.token),
+        "local port": str(defaults.LOCAL_PORT),
+        "connections of one person": str(defaults.CONNECTION_LIMIT),
+        "statement timeout": defaults.STATEMENT_TIMEOUT,
+        "lock timeout": defaults.LOCK_TIMEOUT,
+        "idle in transaction": defaults.IDLE_IN_TRANSACTION_TIMEOUT,
+        "idle session": defaults.IDLE_SESSION_TIMEOUT,
+        "people on a location": str(defaults.MAX_PEOPLE),
+        "open requests of one person": f"{defaults.OPEN_REQUESTS_PER_PERSON}, one for each location and level",
+    }
+    table = README.partition("<!-- defaults -->")[2].partition("<!-- /defaults -->")[0]
+    rows = dict(re.findall(r"^\| (?!what|---)(.+?) \| (.+?) \|$", table, re.MULTILINE))
+
+    assert expected == rows
+
+
+def test_the_commands_are_in_the_makefile() -> None:
+    """A newcomer types what the README says."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    commands = set(re.findall(r"^make ([a-z-]+)", README, re.MULTILINE))
+
+    assert {"demo", "test"} <= commands
+    assert set() == {command for command in commands if not re.search(rf"^{command}:", makefile, re.MULTILINE)}
+
+
+def test_links_lead_somewhere() -> None:
+    """Every relative link of the README and of the decisions is a file."""
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    broken = [
+        (page.name, link)
+        for page in pages
+        for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8"))
+        if not (page.parent / link).exists()
+    ]
+
+    assert [] == broken
+
+
+def test_every_decision_is_listed() -> None:
+    """The index of decisions knows all of them."""
+    index = (ROOT / "docs" / "adr" / "README.md").read_text(encoding="utf-8")
+
+    assert [] == [page.name for page in (ROOT / "docs" / "adr").glob("0*.md") if page.name not in index]
+
+
+def test_the_catalogues_load() -> None:
+    """The example and the local workspace's are read by the one loader."""
+    for file in (ROOT / "docs" / "catalogue.toml", ROOT / "local" / "catalogue.toml"):
+        assert load_catalogue(file.read_text(encoding="utf-8"), file=file.name).locations

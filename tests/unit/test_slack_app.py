@@ -1,0 +1,103 @@
+"""The Slack app's doors: what is read of a body, whose time stamps count, and what happens when secrets are rotated."""
+
+import json
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from slack_bolt import BoltRequest, BoltResponse
+
+from chalicelib.slack.app import CurrentApp, SignedRequest, has_readable_timestamp
+
+
+class _App:
+    """Serves one secret."""
+
+    def __init__(self, secret: str) -> None:
+        self._secret = secret
+
+    def dispatch(self, request: BoltRequest) -> BoltResponse:
+        is_signed = request.raw_body == f"signed={self._secret}"
+        return BoltResponse(status=HTTPStatus.OK if is_signed else HTTPStatus.UNAUTHORIZED)
+
+
+class _Secret:
+    """A secret that can be rotated, and counts its readers."""
+
+    def __init__(self) -> None:
+        self.value, self.reads, self.now = "old", 0, 0.0
+
+    def read(self) -> str:
+        self.reads += 1
+        return self.value
+
+    def app(self) -> CurrentApp[str]:
+        build: Any = _App
+        return CurrentApp(read=self.read, build=build, clock=lambda: self.now)
+
+
+def _signed(secret: str) -> SignedRequest:
+    return SignedRequest(body=f"signed={secret}", headers={})
+
+
+def test_a_rotated_secret_is_noticed() -> None:
+    """A request signed with the new secret is served once the old reading is a minute old."""
+    secret = _Secret()
+    app = secret.app()
+    secret.value = "new"
+
+    early = app.dispatch(_signed("new")).status
+    secret.now = 61.0
+
+    assert HTTPStatus.UNAUTHORIZED == early
+    assert HTTPStatus.OK == app.dispatch(_signed("new")).status
+    assert HTTPStatus.UNAUTHORIZED == app.dispatch(_signed("old")).status
+
+
+def test_strangers_cannot_make_us_read_the_secret_at_will() -> None:
+    """However many signatures fail, the secret is read at most once a minute."""
+    secret = _Secret()
+    app = secret.app()
+
+    for _ in range(50):
+        secret.now += 10.0
+        assert HTTPStatus.UNAUTHORIZED == app.dispatch(_signed("forged")).status
+
+    assert 1 + 500 // 60 >= secret.reads
+
+
+@given(text=st.text(max_size=200), user=st.text(max_size=20))
+def test_a_form_is_read_whatever_words_are_in_it(text: str, user: str) -> None:
+    """The word payload in what people type hides nothing."""
+    fields = {"command": "/db-access", "text": f"payload {text}", "user_id": user}
+
+    assert fields == SignedRequest(body=urlencode(fields), headers={}).body
+
+
+def test_an_interaction_is_read_from_its_payload() -> None:
+    """Buttons come as JSON within a form."""
+    payload = {"type": "block_actions", "user": {"id": "U0ALICE"}}
+
+    assert payload == SignedRequest(body=urlencode({"payload": json.dumps(payload)}), headers={}).body
+
+
+@pytest.mark.parametrize("body", ["{", "payload={", "payload=[]", "payload=1", "payload=%22x%22"])
+def test_what_holds_no_fields_is_refused(body: str) -> None:
+    """ValueError, which the endpoint answers with 400."""
+    with pytest.raises(ValueError, match=r"."):
+        SignedRequest(body=body, headers={})
+
+
+def _timestamps() -> Iterator[tuple[str, bool]]:
+    yield from (("1795237377", True), ("0", True))
+    yield from ((text, False) for text in ("", "soon", "1e9", "-1", "1.5", "１２３", " 1"))
+
+
+@pytest.mark.parametrize(("text", "is_readable"), list(_timestamps()))
+def test_only_plain_digits_are_a_time(text: str, is_readable: bool) -> None:
+    """bolt would answer anything else with an error of its own."""
+    assert is_readable == has_readable_timestamp({"x-SLACK-request-TIMESTAMP": text})
