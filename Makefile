@@ -36,7 +36,7 @@ demo: $(VENV)/.local ## Play the whole story on this machine, then leave the wor
 	@exec env PORT='$(PORT)' $(RUN) -m local demo
 
 test: $(VENV)/.tests ## Run every test that Python alone can run
-	@$(RUN) -m pytest
+	@$(RUN) -m pytest --numprocesses 2 --dist loadfile
 
 format: $(VENV)/.lint ## Format the code
 	@$(RUN) -m ruff format .

@@ -5,7 +5,8 @@ from chalice.app import Chalice
 from chalicelib.functions import slack
 from chalicelib.settings import is_on_lambda
 
-app = Chalice(app_name="drawbridge")
+# Chalice would raise the level of the logger of this name, which is ours, to ERROR.
+app = Chalice(app_name="drawbridge", configure_logs=False)
 app.register_blueprint(slack.blueprint)
 
 if not is_on_lambda():

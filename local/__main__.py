@@ -19,7 +19,7 @@ from local.workspace import Workspace
 BY_HAND = """
 The workspace stays open until Ctrl-C. From another terminal, in this folder:
 
-  .venv/bin/python -m local slack bob "/db-access my-reports-location r"
+  .venv/bin/python -m local slack bob "/db-access my-reports-location r 15m"
   .venv/bin/python -m local press carol approve
   .venv/bin/python -m local status alice
 

@@ -190,8 +190,13 @@ class Tunnel:
     plugin: Program
     port: int
 
-    def connect(self, line: str) -> socket.socket:
-        connection = socket.create_connection(("127.0.0.1", self.port), timeout=WAITING_SECONDS)
+    def connect(self, line: str, *, receive_bytes: int = 0) -> socket.socket:
+        """A connection on which a line was sent; the kernel may be told to keep little of what is not read."""
+        connection = socket.socket()
+        if receive_bytes:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        connection.settimeout(WAITING_SECONDS)
+        connection.connect(("127.0.0.1", self.port))
         connection.sendall(f"{line}\n".encode())
         return connection
 
@@ -425,7 +430,7 @@ def test_a_small_query_does_not_wait_for_anything(world: World) -> None:
 def test_a_client_that_reads_nothing_does_not_hold_up_another(world: World) -> None:
     """Up to four unread megabytes have no effect on other connections, as with the real plugin."""
     tunnel = world.tunnel()
-    with tunnel.connect(f"down {4 * MEGABYTE}"):
+    with tunnel.connect(f"down {4 * MEGABYTE}", receive_bytes=4096):
         assert world.pump.ended.acquire(timeout=WAITING_SECONDS)
         with tunnel.connect("echo") as second:
             assert b"echo\n" == read(second, 5)

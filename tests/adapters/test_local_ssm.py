@@ -650,7 +650,8 @@ def test_a_client_that_acknowledges_nothing_gets_no_more_than_the_window(world: 
 def test_a_target_that_reads_nothing_does_not_hold_up_another(world: World) -> None:
     """Four megabytes wait for one database while another one answers."""
     release = threading.Event()
-    with Target(lambda connection: release.wait(WAITING_SECONDS) and None) as stuck:
+    with Target(lambda _: release.wait(2 * WAITING_SECONDS) and None) as stuck:
+        stuck.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # so that the kernel takes little
         world.targets[HOST, 5432] = stuck.address
         client = world.tunnel()
         client.send_smux(Command.OPEN, 3)
