@@ -81,23 +81,30 @@ def grant_key(location: str, person: Person, level: PermissionLevel) -> str:
     return f"{location}#{person.person_id}#{level}"
 
 
+def freeze_facts(*, request_id: str, person: Person, location: Location, level: PermissionLevel) -> GrantFacts:
+    """The facts of a grant, by the catalogue as it is now."""
+    return GrantFacts(
+        request_id=request_id,
+        person=person,
+        location=location.name,
+        level=level,
+        kind=location.kind,
+        identifier=location.identifier,
+        database=location.database,
+        region=location.region,
+        bastion=location.bastion.name,
+        port=location.port,
+        document=location.document,
+        token=location.token,
+    )
+
+
 def new_grant(*, request: AccessRequest, location: Location, durations: Durations, now: datetime) -> Grant:
     """The grant of a request, with its latest possible end: delivery may only set it earlier."""
     provision_by = now + timedelta(seconds=durations.preparation)
     return Grant(
-        facts=GrantFacts(
-            request_id=request.request_id,
-            person=request.person,
-            location=location.name,
-            level=request.level,
-            kind=location.kind,
-            identifier=location.identifier,
-            database=location.database,
-            region=location.region,
-            bastion=location.bastion.name,
-            port=location.port,
-            document=location.document,
-            token=location.token,
+        facts=freeze_facts(
+            request_id=request.request_id, person=request.person, location=location, level=request.level
         ),
         state=GrantState.LIVE,
         duration_seconds=request.duration_seconds,

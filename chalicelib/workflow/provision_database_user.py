@@ -5,7 +5,7 @@ from datetime import timedelta
 from chalicelib.defaults import Durations
 from chalicelib.domain.catalogue import Catalogue
 from chalicelib.domain.errors import DatabaseSetupError, OrderExpiredError
-from chalicelib.domain.grants import GrantFacts
+from chalicelib.domain.grants import freeze_facts
 from chalicelib.domain.instances import require_own_endpoints
 from chalicelib.domain.orders import ProvisioningOrder
 from chalicelib.ports import Clock, DatabaseAdmin
@@ -33,20 +33,7 @@ def provision_database_user(
     latest_commit = now + timedelta(seconds=durations.preparation)
     latest_end = latest_commit + timedelta(seconds=rule.cap_seconds)
     checked = ProvisioningOrder(
-        facts=GrantFacts(
-            request_id=facts.request_id,
-            person=person,
-            location=location.name,
-            level=facts.level,
-            kind=location.kind,
-            identifier=location.identifier,
-            database=location.database,
-            region=location.region,
-            bastion=location.bastion.name,
-            port=location.port,
-            document=location.document,
-            token=location.token,
-        ),
+        facts=freeze_facts(request_id=facts.request_id, person=person, location=location, level=facts.level),
         location=location,
         instances=order.instances,
         ends_at=min(order.ends_at, latest_end),
