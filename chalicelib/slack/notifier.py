@@ -72,7 +72,7 @@ class SlackNotifier:
             needed=policy.needed,
             closes_at=closes_at,
             decisions=(),
-            version=0,
+            version=1,
         )
         card = cards.approval_card(
             request=request,

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from chalicelib.domain.endings import Course, Ending, Outcome, decide_outcome
+from chalicelib.domain.endings import Course, Ending, Outcome, Purpose, decide_outcome
 from chalicelib.domain.grants import Grant, GrantState, grant_key, may_be_gone
 from chalicelib.domain.receipts import ClosedTunnels, Receipt
 from chalicelib.ports import AuditTrail, Clock, GrantLedger, Notifier, RequestLedger
@@ -37,6 +37,9 @@ def report_outcome(
         audit.append(request_id, "ended", {"outcome": outcome, "explanation": explanation}, at=clock())
     if receipt is not None:
         audit.append(request_id, "receipt", {"receipt": receipt, "is_revoked": is_revoked}, at=clock())
+    if course.purpose is Purpose.REVOKE and not is_revoked and record.outcome is not None:
+        # The person was told that it is tried until it succeeds; saying so at each try would be noise.
+        return outcome
     notifier.report(
         Ending(
             request=request,

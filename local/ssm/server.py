@@ -80,7 +80,7 @@ class SessionManager:
         """Listens from the moment it returns."""
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what it accepts inherits this
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="local-ssm")
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="local-ssm", daemon=True)
         self._thread.start()
         return self
 

@@ -5,7 +5,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from slack_sdk import WebClient
+from slack_sdk.http_retry import RetryHandler
 
 from chalicelib import ports
 from chalicelib.defaults import DURATIONS
@@ -82,7 +83,7 @@ def a_record(*yes: Any, verdict: Verdict = Verdict.OPEN) -> DecisionRecord:
         needed=2,
         closes_at=CLOSES_AT,
         decisions=tuple(Decision(person_id=p.person_id, approves=True, at=FRIDAY_NOON) for p in yes),
-        version=len(yes),
+        version=1 + len(yes),
     )
 
 
@@ -101,8 +102,15 @@ def an_ending(*, approval_card: CardReference | None = None, ready_card: CardRef
     )
 
 
+class NeverRetry(RetryHandler):
+    """Lets every answer pass through the SDK's path for retries, as in production, without waiting."""
+
+    def can_retry(self, **_: Any) -> bool:
+        return False
+
+
 def a_notifier(api_url: str, *, catalogue: Catalogue = CATALOGUE, timeout_seconds: int = 5) -> SlackNotifier:
-    client = WebClient(token=BOT_TOKEN, base_url=api_url, timeout=timeout_seconds, retry_handlers=[])
+    client = WebClient(token=BOT_TOKEN, base_url=api_url, timeout=timeout_seconds, retry_handlers=[NeverRetry()])
     return SlackNotifier(client, catalogue)
 
 
@@ -132,8 +140,8 @@ def approval_messages(slack: SlackStandIn) -> list[dict[str, Any]]:
     return slack.messages(CATALOGUE.approvals_channel)
 
 
-def texts_of(messages: list[dict[str, Any]]) -> list[str]:
-    return [message["text"] for message in messages]
+def texts_of(messages: Sequence[Mapping[str, object]]) -> list[str]:
+    return [str(message["text"]) for message in messages]
 
 
 def test_it_is_the_workflows_notifier() -> None:
@@ -151,6 +159,7 @@ def test_approvers_are_asked_in_their_channel(slack: SlackStandIn, notifier: Sla
     [message] = approval_messages(slack)
 
     assert CardReference(channel=CATALOGUE.approvals_channel, ts=message["ts"]) == card
+    assert "decide:R-ABC234:1" in [block["block_id"] for block in message["blocks"]]
     assert "*Environment*\\nprod" in json.dumps(message["blocks"])
     assert "<@U0BOB> <@U0CAROL>" in json.dumps(message["blocks"])
 

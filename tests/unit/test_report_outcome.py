@@ -114,6 +114,18 @@ class TestTelling:
 
         assert (Outcome.FINISHED, 1, True) == (closed, len(healthy.endings), healthy.endings[0].is_revoked)
 
+    def test_a_revocation_that_fails_again_says_nothing_new(self) -> None:
+        """It was said once that it is tried until it succeeds; the success is told."""
+        world = ending()
+        report(world, receipt=None)
+
+        report(world, a_course(purpose=Purpose.REVOKE), receipt=None)
+        told_before = len(world.notifier.endings)
+        report(world, a_course(purpose=Purpose.REVOKE), receipt=a_receipt())
+
+        assert 1 == told_before
+        assert [False, True] == [told.is_revoked for told in world.notifier.endings]
+
     def test_the_person_may_ask_again_afterwards(self) -> None:
         """Their place is free."""
         world = ending()
