@@ -16,6 +16,7 @@ from local.shells import PEOPLE
 from local.story import LOCATION, Story, StoryError
 from local.workspace import Workspace
 
+_ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 BY_HAND = """
 The workspace stays open until Ctrl-C. From another terminal, in this folder:
 
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     status = verbs.add_parser("status", help="what somebody sees in Slack, and what runs behind it")
     status.add_argument("person", nargs="?", choices=PEOPLE, default="alice")
     given = parser.parse_args(arguments)
-    for name in (signal.SIGTERM, signal.SIGHUP):
+    for name in _ENDING_SIGNALS:
         signal.signal(name, _interrupt)
     try:
         if given.verb == "demo":
@@ -106,6 +107,8 @@ def _choose_ports(wanted: str) -> dict[str, int]:
 
 
 def _interrupt(*_: object) -> None:
+    for name in _ENDING_SIGNALS:
+        signal.signal(name, signal.SIG_IGN)  # everything is being ended already
     raise KeyboardInterrupt
 
 

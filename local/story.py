@@ -27,11 +27,11 @@ class StoryError(Exception):
 
 
 class Story:
-    """Plays against a running workspace. ``marks`` keeps when each step was done, in seconds since the start."""
+    """Plays against a running workspace. ``marks`` keeps when each step was done, in seconds since ``started``."""
 
     def __init__(self, workspace: Workspace, tell: Callable[[str], None] = print) -> None:
         self._workspace, self._slack, self._tell = workspace, workspace.slack, tell
-        self._started = time.monotonic()
+        self.started = time.monotonic()
         self._request_id, self._told = "", 0
         self.marks: dict[str, float] = {}
 
@@ -51,7 +51,7 @@ class Story:
 
     def mark(self, step: str) -> None:
         """Note when a step was done."""
-        self.marks[step] = time.monotonic() - self._started
+        self.marks[step] = time.monotonic() - self.started
 
     def ask(self) -> str:
         """Alice asks for write access; returns the request's id."""
@@ -191,7 +191,7 @@ class Story:
         return next((each for each in messages if request_id in str(each) and text in str(each["blocks"])), None)
 
     def _act(self, text: str) -> None:
-        self._tell(f"\n{time.monotonic() - self._started:5.1f} s  {text}")
+        self._tell(f"\n{time.monotonic() - self.started:5.1f} s  {text}")
 
     def _show(self, blocks: Any, otherwise: str = "") -> None:
         for line in (readable(blocks) if blocks else readable_text(otherwise)).splitlines():

@@ -10,6 +10,8 @@ from chalicelib.domain.errors import BastionNotReadyError
 from chalicelib.domain.tunnels import Tunnel
 
 _ENDED = {"Terminated", "Terminating", "Failed"}
+# What SSM answers for a session that is over: both have been seen, the latter for one "not in a valid state".
+_ENDED_BEFORE = {"DoesNotExistException", "ValidationException"}
 
 
 class SsmTunnels:
@@ -44,7 +46,7 @@ class SsmTunnels:
             try:
                 self._ssm.terminate_session(SessionId=session_id)
             except ClientError as error:
-                if error_code(error) != "DoesNotExistException":
+                if error_code(error) not in _ENDED_BEFORE:
                     raise
 
 

@@ -570,8 +570,9 @@ class TestTunnels:
         client, stubber = stubbed("ssm")
         stubber.add_response("terminate_session", {"SessionId": "s-1"}, {"SessionId": "s-1"})
         stubber.add_client_error("terminate_session", "DoesNotExistException")
+        stubber.add_client_error("terminate_session", "ValidationException")
 
-        for _ in range(2):
+        for _ in range(3):
             SsmTunnels(client).end_tunnel("s-1")
         stubber.assert_no_pending_responses()
 
