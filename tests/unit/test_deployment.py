@@ -1,0 +1,43 @@
+"""The operator's program: what it prints, and what it says instead."""
+
+from pathlib import Path
+
+import pytest
+
+from deployment.__main__ import main
+
+EXAMPLE = str(Path(__file__).parents[2] / "docs" / "catalogue.toml")
+
+
+def test_the_sql_of_a_location_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """It names the location's database and Drawbridge's login, and nothing is run."""
+    status = main(["location", "sql", "my-aurora-location", "--locations", EXAMPLE])
+
+    printed = capsys.readouterr().out
+    assert 0 == status
+    assert 'ON DATABASE "depotpostgres" TO "drawbridge" WITH GRANT OPTION;' in printed
+    assert "WITH ADMIN TRUE" in printed
+
+
+def test_older_servers_get_their_own(capsys: pytest.CaptureFixture[str]) -> None:
+    """Grant options on roles came with 16."""
+    main(["location", "sql", "my-aurora-location", "--locations", EXAMPLE, "--postgresql", "15"])
+
+    assert "WITH ADMIN TRUE" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["my-auora-location", "--locations", EXAMPLE], "Did you mean 'my-aurora-location'?"),
+        (["any", "--locations", "/nowhere.toml"], "/nowhere.toml: (the file): cannot be read"),
+        (["any", "--locations", ""], "Set LOCATIONS, or give --locations."),
+        (["any", "--locations", __file__], "is not TOML"),
+    ],
+)
+def test_a_mistake_is_one_sentence(arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """On standard error, with status 1."""
+    status = main(["location", "sql", *arguments])
+
+    assert 1 == status
+    assert sentence in capsys.readouterr().err
