@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import closing, suppress
 
 from chalicelib import defaults
+from chalicelib.domain.errors import AccessError
 from local import remote
 from local.postgres import PostgresError
 from local.shells import PEOPLE
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
             print(remote.press(given.person, given.action, given.request))
         else:
             print(remote.describe(given.person))
-    except (StoryError, PostgresError, remote.NoWorkspaceError) as error:
+    except (AccessError, StoryError, PostgresError, remote.NoWorkspaceError) as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -75,6 +76,7 @@ def _demo(wanted_port: str) -> None:
             with remote.registered(workspace):
                 print(BY_HAND.format(shell=workspace.shells.directory / "alice"))
                 _stay(workspace)
+    print("Everything is closed; nothing is left running.")
 
 
 def _stay(workspace: Workspace) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import boto3
 
 from chalicelib.aws.table import WATCH_INDEX
+from chalicelib.domain.catalogue import load_catalogue
 from chalicelib.postgres.owner_setup import owner_setup
 from local.postgres import PostgresServer, create_database, create_rds_roles
 from local.slack.api import BOT, SlackUser
@@ -100,11 +101,12 @@ def create_state_machine() -> str:
 
 
 def write_catalogue(target: Path, *, subnets: Mapping[str, str], ports: Mapping[str, int]) -> None:
-    """The workspace's catalogue with the subnets' real ids, and other local ports where they are given by location."""
+    """The workspace's catalogue with the subnets' real ids, and other local ports by location. Raises CatalogueError."""
     text = (LOCAL / "catalogue.toml").read_text(encoding="utf-8")
     for name, subnet in subnets.items():
         text = text.replace(f'"{name}"', f'"{subnet}"')
     for location, port in ports.items():
         head, section, tail = text.partition(f"[locations.{location}]")
         text = head + section + re.sub(r"port = \d+", f"port = {port}", tail, count=1)
+    load_catalogue(text, file="local/catalogue.toml")
     target.write_text(text, encoding="utf-8")

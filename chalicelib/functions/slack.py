@@ -18,6 +18,7 @@ from chalicelib.aws.invocations import LambdaInvocations
 from chalicelib.aws.secrets import SlackSecrets, read_slack_secrets
 from chalicelib.domain.connections import ConnectionDetails
 from chalicelib.domain.decisions import DecisionRecord, Refusal
+from chalicelib.domain.errors import AccessError
 from chalicelib.domain.filings import AlreadyAsked, AlreadyHeld, Asked
 from chalicelib.domain.people import Person
 from chalicelib.functions import aws_collaborators as aws
@@ -47,7 +48,12 @@ def slack_events() -> Response:
         signed = SignedRequest(body=request.raw_body.decode("utf-8"), headers=headers)
     except ValueError:
         return Response(body="", status_code=HTTPStatus.BAD_REQUEST)
-    answer = _current_app().dispatch(signed)
+    try:
+        answer = _current_app().dispatch(signed)
+    except AccessError as error:
+        # Nothing is verified yet, so whoever asks learns nothing of what is wrong with the catalogue or the settings.
+        logger.error("not set up", extra={"error": redacted(str(error))})
+        return Response(body="", status_code=HTTPStatus.SERVICE_UNAVAILABLE)
     return Response(
         body=answer.body,
         status_code=answer.status,

@@ -1,6 +1,7 @@
 """`make demo` as a process: it ends by itself, and however it ends it leaves nothing behind."""
 
 import os
+import pty
 import re
 import signal
 import socket
@@ -52,6 +53,37 @@ def test_ctrl_c_in_the_middle_ends_with_one_sentence(tmp_path: Path) -> None:
     assert not _is_left(server)
 
 
+def test_with_a_terminal_it_stays_open_for_people(tmp_path: Path) -> None:
+    """From a second terminal people type, press and look; Ctrl-C closes everything, with status 0."""
+    person, terminal = pty.openpty()
+    with _demo(tmp_path, stdin=terminal) as demo:
+        _read_until(demo, "stays open until Ctrl-C")
+        asked = _by_hand(tmp_path, "slack", "bob", "/db-access my-aurora-location w 15m by hand")
+        pressed = _by_hand(tmp_path, "press", "carol", "deny")
+        seen = _by_hand(tmp_path, "status", "carol")
+        mistaken = _by_hand(tmp_path, "press", "alice", "nothing")
+        server = _server_of(demo)
+        os.killpg(demo.pid, signal.SIGINT)
+        rest, _ = demo.communicate(timeout=MOST_SECONDS)
+    os.close(person)
+    os.close(terminal)
+
+    assert "Asked: write access to my-aurora-location for 15 minutes." in asked
+    assert "Pressed." in pressed
+    assert "by hand" in seen
+    assert "BASTION#main" in seen
+    assert "alice sees no message with a button 'nothing'." == mistaken.strip()
+    assert (0, "Everything is closed; nothing is left running.") == (demo.returncode, rest.strip().splitlines()[-1])
+    assert not _is_left(server)
+
+
+def test_without_a_workspace_there_is_nothing_to_drive(tmp_path: Path) -> None:
+    """The sentence says how to start one."""
+    expected = "No workspace is open. Start one in another terminal: make demo"
+
+    assert expected == _by_hand(tmp_path, "status").strip()
+
+
 @pytest.mark.parametrize("stage", ["Starting", "alice types", "presses Show Token"])
 def test_a_terminal_that_closes_leaves_nothing(tmp_path: Path, stage: str) -> None:
     """Hanging up is as good as Ctrl-C, at whatever moment."""
@@ -100,15 +132,29 @@ def test_a_port_that_is_none_is_refused(tmp_path: Path, port: str) -> None:
     assert f"PORT must be a number from 1024 to 65535, not '{port}'." == output.strip()
 
 
+def _by_hand(directory: Path, *arguments: str) -> str:
+    """What `python -m local …` prints in another terminal."""
+    run = subprocess.run(
+        [sys.executable, "-m", "local", *arguments],
+        cwd=ROOT,
+        env=dict(os.environ) | {"TMPDIR": str(directory), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=MOST_SECONDS,
+        check=False,
+    )
+    return run.stdout + run.stderr
+
+
 @contextmanager
-def _demo(directory: Path, **settings: str) -> Iterator["subprocess.Popen[str]"]:
+def _demo(directory: Path, *, stdin: int = subprocess.DEVNULL, **settings: str) -> Iterator["subprocess.Popen[str]"]:
     with closing(socket.create_server(("127.0.0.1", 0))) as free:
         port = str(free.getsockname()[1])
     demo = subprocess.Popen(
         [sys.executable, "-u", "-m", "local", "demo"],
         cwd=ROOT,
         env=dict(os.environ) | {"TMPDIR": str(directory), "PYTHONDONTWRITEBYTECODE": "1", "PORT": port} | settings,
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

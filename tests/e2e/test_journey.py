@@ -13,6 +13,8 @@ from local.story import Story
 from local.workspace import Workspace
 from tests.e2e.people import People, eventually, lines_of
 
+SHELLS = [found for name in ("sh", "bash", "dash", "zsh") if (found := shutil.which(name))]
+
 
 def test_the_whole_story_is_played(workspace: Workspace) -> None:
     """Ask, self-approval refused, approval, tunnel, query, end, refusal and receipt, bastion stopped."""
@@ -82,19 +84,16 @@ def test_an_approver_says_no(people: People) -> None:
     assert "ConfirmApproval" not in people.workspace.states_entered(request_id)
 
 
-@pytest.mark.parametrize("shell", ["sh", "bash", "dash", "zsh"])
+@pytest.mark.parametrize("shell", SHELLS)
 def test_the_delivered_line_works_as_pasted(people: People, shell: str) -> None:
     """The line from the message, unchanged, in a shell that the workspace describes."""
-    program = shutil.which(shell)
-    if program is None:
-        program = str(shutil.which("sh"))
     request_id = people.ask("alice", "my-aurora-location r 30m")
     tunnel, psql, *_ = lines_of(people.ready("alice", request_id))
     token = people.token("alice", request_id)
     profile = people.workspace.shells.directory / "alice"
 
     pasted = subprocess.Popen(
-        [program, "-c", f". {profile}\n{tunnel}"],
+        [shell, "-c", f". {profile}\n{tunnel}"],
         env={"PATH": "/usr/bin:/bin", "HOME": str(people.workspace.directory)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
