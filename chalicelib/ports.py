@@ -106,13 +106,6 @@ class BastionHost(Protocol):
     def terminate(self, instance_id: str) -> None: ...
 
 
-class Invocations(Protocol):
-    """Functions, invoked and not waited for."""
-
-    def issue_token(self, *, request_id: str, view_id: str, person_id: str) -> None:
-        """Have a token made and shown in an open view. Raises LedgerUnavailableError when it could not be asked for."""
-
-
 class Tunnels(Protocol):
     """SSM sessions."""
 

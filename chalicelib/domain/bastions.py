@@ -1,7 +1,7 @@
 """A bastion: the instance of one isolation group of locations, the leases on it, and what to do next about it. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -122,13 +122,6 @@ def is_agent_new_enough(version: str | None) -> bool:
         return tuple(int(part) for part in (version or "").split(".")) >= MINIMUM_AGENT_VERSION
     except ValueError:
         return False
-
-
-def without_leases(bastion: Bastion, requests: set[str], now: datetime) -> Bastion:
-    """The bastion after these leases are gone; idle from now on if they were the last."""
-    left = {request: until for request, until in bastion.leases.items() if request not in requests}
-    idle_since = bastion.idle_since if left or bastion.idle_since else now
-    return replace(bastion, leases=left, idle_since=None if left else idle_since)
 
 
 def _is_gone(bastion: Bastion, status: InstanceStatus, now: datetime) -> bool:

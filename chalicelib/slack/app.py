@@ -51,7 +51,7 @@ def build_app(
     )
 
     @app.middleware
-    def serve_only_our_own(body: dict[str, Any], next: Callable[[], BoltResponse]) -> BoltResponse:  # noqa: A002
+    def serve_only_our_own(body: dict[str, Any], next: Callable[[], BoltResponse]) -> BoltResponse:  # noqa: A002  bolt's name for it
         # bolt's own check ends at the signature; app, team and the person's team are ours to compare.
         if body.get("type") == "url_verification" or _is_ours(body, app_id, acts.team):
             return next()

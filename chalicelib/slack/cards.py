@@ -317,8 +317,8 @@ def _told(ending: Ending) -> str:
 
 
 def _proof(ending: Ending) -> list[Block]:
-    """What is known about the end of the access; nothing when there never was a grant."""
-    if ending.grant is None:
+    """What is known about the end of the access; nothing when there never was a grant to take away."""
+    if ending.grant is None and ending.receipt is None:
         return []
     if ending.receipt is not None:
         lines = list(_receipt_lines(ending.receipt))

@@ -827,6 +827,13 @@ def test_each_end_is_told_in_a_sentence(ending: Ending, expected: str) -> None:
     assert ending.explanation in literals_of(card)
 
 
+def test_a_receipt_is_read_out_even_when_the_grant_is_a_newer_requests() -> None:
+    """Once a newer request holds the grant, the older one's receipt still says so."""
+    lines = lines_of(an_ending(grant=None, receipt=a_receipt(superseded_by="R-DEF567")))
+
+    assert "R-DEF567" in "".join(lines)
+
+
 def test_a_request_without_a_grant_has_no_receipt() -> None:
     """Where nothing was granted, nothing is proved."""
     assert [] == lines_of(an_ending(outcome=Outcome.TIMED_OUT, grant=None, receipt=None))
