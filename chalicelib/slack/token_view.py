@@ -25,5 +25,5 @@ class SlackTokenView:
         self._update(view_id, token_refused_modal(request_id=request_id, reason=reason))
 
     def _update(self, view_id: str, view: View) -> None:
-        with translated("show the token"):
+        with translated("the window of your token"):
             self._client.views_update(view_id=view_id, view=view)
