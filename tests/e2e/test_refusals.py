@@ -92,15 +92,46 @@ def test_an_unreadable_body_is_not_our_error(workspace: Workspace, body: bytes) 
         assert _post_bytes(workspace, body, secret=secret, at=at) < 500
 
 
-def test_a_second_click_changes_nothing(people: People) -> None:
-    """Whoever is late reads that it is decided."""
+def test_a_replayed_click_changes_nothing(people: People) -> None:
+    """The very request of a click, signed and sent again: once decided, and again after the end."""
     request_id = people.ask("alice", "my-aurora-location w 5m")
     people.decide("carol", request_id, "deny")
-    people.wait_for_end(request_id)
-    card = people.approval_card(request_id)
+    click = next(sent for sent in reversed(people.slack.requests) if request_id in str(sent.arguments))
 
-    assert "'approve'" not in str(card["blocks"])
-    assert "Denied" == people.wait_for_end(request_id)
+    before_end = people.slack.send(click.name, click.arguments)
+    people.wait_for_end(request_id)
+    after_end = people.slack.send(click.name, click.arguments)
+
+    assert (200, 200) == (before_end["status"], after_end["status"])
+    eventually("both answers", lambda: len([each for each in people.whispers("carol") if request_id in each]) == 2)
+    assert "ConfirmApproval" not in people.workspace.states_entered(request_id)
+    assert "'approve'" not in str(people.approval_card(request_id)["blocks"])
+
+
+def test_a_replayed_command_files_nothing_new(people: People) -> None:
+    """Slack may deliver twice; the second delivery is the first request."""
+    request_id = people.ask("bob", "my-reports-location r 1s")
+    typed = next(sent for sent in reversed(people.slack.requests) if "my-reports-location" in str(sent.arguments))
+    people.wait_for_end(request_id)
+    before = _items()
+
+    again = people.slack.send(typed.name, typed.arguments)
+
+    assert request_id in again["body"]
+    assert before == _items()
+
+
+def test_a_button_that_is_unknown_is_answered(people: People, workspace: Workspace) -> None:
+    """A card of another version says so, and nothing is done."""
+    request_id = people.ask("alice", "my-aurora-location w 5m")
+    people.decide("carol", request_id, "deny")
+    click = next(sent for sent in reversed(people.slack.requests) if request_id in str(sent.arguments))
+    forged = {"payload": click.arguments["payload"].replace('"deny"', '"destroy"')}
+
+    people.wait_for_end(request_id)
+    people.slack.send(click.name, forged)
+
+    eventually("the answer", lambda: [each for each in people.whispers("carol") if "out of date" in each])
 
 
 def test_nobody_sees_the_token_of_somebody_else(people: People, workspace: Workspace) -> None:
