@@ -131,10 +131,13 @@ class Story:
     def query(self, psql: str, token: str) -> None:
         """Alice connects with the second line, the token as password, and repairs the orders."""
         self._act("alice connects with the second line and runs her statements")
-        with psycopg.connect(shlex.split(psql)[1], password=token) as connection:
-            who = connection.execute("SELECT current_user, current_database()").fetchone()
-            repaired = connection.execute("UPDATE shop.orders SET state = 'shipped' WHERE state = 'stuck'").rowcount
-            secured = connection.pgconn.ssl_in_use
+        try:
+            with psycopg.connect(shlex.split(psql)[1], password=token) as connection:
+                who = connection.execute("SELECT current_user, current_database()").fetchone()
+                repaired = connection.execute("UPDATE shop.orders SET state = 'shipped' WHERE state = 'stuck'").rowcount
+                secured = connection.pgconn.ssl_in_use
+        except psycopg.OperationalError as error:
+            raise StoryError(f"Alice's statements did not get through: {_reason(error)}") from error
         self._quote(f"{who[0]} in {who[1]}, TLS {'on' if secured else 'off'}: UPDATE {repaired}" if who else "nothing")
 
     def see_the_end(self, request_id: str) -> None:

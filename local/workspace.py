@@ -26,7 +26,7 @@ from local.ssm.server import Instance, SessionManager
 from local.ticker import Ticker
 
 HOUSEKEEPING = ("StopIdleBastions", "ReconcileGrants")
-SHORT = {"ACCESS": 6, "APPROVAL_WAIT": 60, "PREPARATION": 60, "IDLE_GRACE": 1, "STOP_SETTLING": 1, "LEASE_MARGIN": 30}
+SHORT = {"ACCESS": 5, "APPROVAL_WAIT": 60, "PREPARATION": 60, "IDLE_GRACE": 1, "STOP_SETTLING": 1, "LEASE_MARGIN": 30}
 """Seconds, by the names of the default durations."""
 TICK = {"version": "0", "id": "local", "detail-type": "Scheduled Event", "source": "aws.events", "detail": {}}
 TICK |= {"account": seed.ACCOUNT, "time": "2026-01-01T00:00:00Z", "region": seed.REGION, "resources": []}
@@ -40,7 +40,7 @@ class Workspace:
         *,
         seconds: Mapping[str, int] = SHORT,
         ports: Mapping[str, int] | None = None,
-        pending_seconds: float = 1.0,
+        pending_seconds: float = 0.6,
         tell: Callable[[str], object] = str,
     ) -> None:
         self._seconds, self._ports, self._pending_seconds, self._tell = seconds, ports or {}, pending_seconds, tell
@@ -105,7 +105,7 @@ class Workspace:
         )
         parts.enter_context(environment(settings))
         self.handlers |= load_functions()
-        ticker = Ticker(1.0, [partial(self.aws.invoke, name, TICK) for name in HOUSEKEEPING])
+        ticker = Ticker(0.5, [partial(self.aws.invoke, name, TICK) for name in HOUSEKEEPING])
         ticker.start()
         parts.callback(ticker.stop)
 

@@ -56,8 +56,20 @@ def test_without_a_hold_there_is_nobody_to_wake() -> None:
     assert [] == world.executions.woken
 
 
-def test_a_hold_that_begins_at_the_same_time_is_woken() -> None:
-    """Its token was kept after the asker had read the request."""
+def test_a_hold_that_began_after_the_request_was_read_is_woken() -> None:
+    """It saw no asking yet, so the asker must look for its token once more."""
+    world = World()
+    world.declare_grant()
+    world.requests.declare_meanwhile(
+        "require_request", lambda: world.run(hold_access, request_id=REQUEST_ID, task_token="token-2")
+    )
+    ask(world)
+
+    assert ["token-2"] == world.executions.woken
+
+
+def test_a_hold_that_begins_right_after_the_asking_is_woken() -> None:
+    """By the asker or by itself, whoever sees the other; both may."""
     world = World()
     world.declare_grant()
     world.requests.declare_meanwhile(
