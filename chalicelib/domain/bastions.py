@@ -34,6 +34,8 @@ class Bastion:
     launched_at: datetime | None = None
     stopped_at: datetime | None = None
     stop_called_at: datetime | None = None
+    is_stop_repeated: bool = False
+    """Was the stop called again since the bastion is stopping?"""
 
     def expired_leases(self, now: datetime) -> dict[str, datetime]:
         """The leases whose end has passed."""
@@ -85,8 +87,8 @@ def next_step_to_run(bastion: Bastion, status: InstanceStatus, now: datetime, du
 def next_step_to_settle(bastion: Bastion, status: InstanceStatus, now: datetime, durations: Durations) -> Step:
     """How a stop or a termination is seen through to its end.
 
-    EC2's stop is unconditional and may land late, even after its caller's death. So ``stopping`` is left only once the
-    instance is seen stopped a while after the last call. Waits when nothing is to be settled.
+    EC2's stop is unconditional and may land late, even after its caller's death. So ``stopping`` is left only
+    after stopping again, seeing the instance stopped, and a while after the last call. Waits when nothing is to be settled.
     """
     if bastion.state not in {BastionState.STOPPING, BastionState.TERMINATING}:
         return Step.WAIT
@@ -96,6 +98,8 @@ def next_step_to_settle(bastion: Bastion, status: InstanceStatus, now: datetime,
         return Step.TERMINATE
     if status.ec2 != "stopped" or bastion.stop_called_at is None:
         return Step.WAIT if status.ec2 == "stopping" and bastion.stop_called_at is not None else Step.STOP
+    if not bastion.is_stop_repeated:
+        return Step.STOP
     has_settled = now >= bastion.stop_called_at + timedelta(seconds=durations.stop_settling)
     return Step.MARK_STOPPED if has_settled else Step.WAIT
 

@@ -71,6 +71,8 @@ def judge_decision(
         return Refusal(reason="You are not listed in Drawbridge's catalogue, so you cannot decide requests.")
     if person.person_id == requester.person_id:
         return Refusal(reason="You cannot decide your own request. Ask another approver.")
+    if policy.answer is PolicyAnswer.DENIED:
+        return Refusal(reason=f"{record.request_id} cannot be decided now: {policy.reason}")
     if policy.answer is not PolicyAnswer.NEEDS_APPROVAL or person not in policy.approvers:
         return Refusal(reason=f"You are not an approver of {record.request_id}; the card lists who is.")
     if any(decision.person_id == person.person_id for decision in record.decisions):

@@ -4,11 +4,13 @@ from typing import Any
 
 from chalice import Blueprint, Rate
 
+from chalicelib.domain.errors import AccessError, BastionNotReadyError
+from chalicelib.domain.locations import BastionGroup
 from chalicelib.domain.payloads import to_payload
 from chalicelib.functions import aws_collaborators as aws
 from chalicelib.functions.clock import now
 from chalicelib.functions.packed_catalogue import packed_catalogue
-from chalicelib.observability import logger, observed
+from chalicelib.observability import logger, observed, redacted
 from chalicelib.settings import current_settings
 from chalicelib.workflow import check_grant_end as check_grant_end_verb
 from chalicelib.workflow import check_policy as check_policy_verb
@@ -153,21 +155,16 @@ def close_tunnels(event: Any, context: Any) -> Any:
 @blueprint.schedule(Rate(_HOUSEKEEPING_MINUTES, unit=Rate.MINUTES))
 @observed
 def stop_idle_bastions(event: Any, context: Any) -> Any:
-    """Any event → what was done with each bastion."""
-    turns = [
-        stop_idle_bastions_verb.stop_idle_bastion(
-            group=group,
-            durations=current_settings().durations,
-            grants=aws.grants(),
-            bastions=aws.bastions(),
-            host=aws.bastion_host(),
-            tunnels=aws.tunnels(),
-            audit=aws.audit(),
-            clock=now,
-        )
-        for group in packed_catalogue().bastions.values()
-    ]
+    """Any event → what was done with each bastion. One that fails does not keep the others from their turn."""
+    turns, failures = [], []
+    for group in packed_catalogue().bastions.values():
+        try:
+            turns.append(_stop_idle_bastion(group))
+        except AccessError as error:
+            failures.append(f"{group.name}: {redacted(str(error))}")
     logger.info("housekeeping", extra={"bastions": to_payload(turns)})
+    if failures:
+        raise BastionNotReadyError(f"Housekeeping failed for {'; '.join(failures)}")
     return to_payload(turns)
 
 
@@ -179,3 +176,16 @@ def reconcile_grants(event: Any, context: Any) -> Any:
         grants=aws.grants(), executions=aws.executions(), audit=aws.audit(), clock=now
     )
     return list(started)
+
+
+def _stop_idle_bastion(group: BastionGroup) -> stop_idle_bastions_verb.Housekeeping:
+    return stop_idle_bastions_verb.stop_idle_bastion(
+        group=group,
+        durations=current_settings().durations,
+        grants=aws.grants(),
+        bastions=aws.bastions(),
+        host=aws.bastion_host(),
+        tunnels=aws.tunnels(),
+        audit=aws.audit(),
+        clock=now,
+    )

@@ -52,7 +52,8 @@ def _take(
             ):
                 host.start(seen.instance_id)
         case Step.STOP if seen.instance_id:
-            stopping = replace(seen, state=BastionState.STOPPING, stop_called_at=now)
+            is_repeated = seen.state is BastionState.STOPPING
+            stopping = replace(seen, state=BastionState.STOPPING, stop_called_at=now, is_stop_repeated=is_repeated)
             if bastions.replace_bastion(seen, stopping, only_if_unleased=True):
                 host.stop(seen.instance_id)
         case Step.TERMINATE if seen.instance_id:

@@ -47,7 +47,8 @@ statuses = st.builds(
 
 
 def going_down(**changes: Any) -> Bastion:
-    return a_bastion(state=STOPPING, instance_id="i-1", stop_called_at=FRIDAY_NOON - seconds(60), **changes)
+    called = {"stop_called_at": FRIDAY_NOON - seconds(60), "is_stop_repeated": True}
+    return a_bastion(state=STOPPING, instance_id="i-1", **called, **changes)
 
 
 class TestTowardsRunning:
@@ -104,6 +105,12 @@ class TestTowardsRunning:
 
 
 class TestSettling:
+    def test_a_stop_is_called_again_before_it_is_believed(self) -> None:
+        """However long ago the first call was: it may be one that still lands."""
+        bastion = a_bastion(state=STOPPING, instance_id="i-1", stop_called_at=FRIDAY_NOON - seconds(3600))
+
+        assert Step.STOP is next_step_to_settle(bastion, InstanceStatus(ec2="stopped"), FRIDAY_NOON, DURATIONS)
+
     @pytest.mark.parametrize(
         ("ec2", "since_call", "step"),
         [
@@ -123,7 +130,7 @@ class TestSettling:
     def test_a_stop_is_seen_through(self, ec2: str | None, since_call: float | None, step: Step) -> None:
         """Called again while the instance runs, believed only when seen stopped and a minute after the last call."""
         called = None if since_call is None else FRIDAY_NOON - seconds(since_call)
-        bastion = a_bastion(state=STOPPING, instance_id="i-1", stop_called_at=called)
+        bastion = a_bastion(state=STOPPING, instance_id="i-1", stop_called_at=called, is_stop_repeated=True)
 
         assert step is next_step_to_settle(bastion, InstanceStatus(ec2=ec2), FRIDAY_NOON, DURATIONS)
 

@@ -82,7 +82,7 @@ def test_the_first_no_denies() -> None:
         (judge(person=ALICE, approves=False), "You cannot decide your own request."),
         (judge(person=DAVE), "You are not an approver of R-ABC234"),
         (judge(person=DAVE, approves=False), "You are not an approver of R-ABC234"),
-        (judge(policy=a_policy(answer=PolicyAnswer.DENIED, approvers=frozenset())), "You are not an approver"),
+        (judge(policy=a_policy(answer=PolicyAnswer.DENIED, approvers=frozenset())), "R-ABC234 cannot be decided now: "),
         (judge(policy=a_policy(answer=PolicyAnswer.ALLOWED)), "You are not an approver"),
         (judge(a_record(BOB, needed=2)), "You have decided R-ABC234 already."),
         (judge(a_record(BOB, needed=2), approves=False), "You have decided R-ABC234 already."),

@@ -65,7 +65,7 @@ def test_a_bastion_that_is_going_down_is_waited_out_and_started_again() -> None:
     world.host.boot()
 
     assert "i-1" == ensure(world)
-    assert [("start", "i-1")] == world.host.calls
+    assert [("stop", "i-1"), ("start", "i-1")] == world.host.calls
 
 
 @pytest.mark.parametrize("version", ["3.1.1373.0", None])

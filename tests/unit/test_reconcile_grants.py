@@ -1,9 +1,12 @@
 """ReconcileGrants: ends that their own execution did not see to are seen to."""
 
+import pytest
+
+from chalicelib.domain.errors import LedgerUnavailableError
 from chalicelib.domain.grants import GrantState
 from chalicelib.workflow.reconcile_grants import reconcile_grants
 from tests.factories import BOB, FRIDAY_NOON, READ, REQUEST_ID, a_grant, a_request, minutes
-from tests.fakes import World
+from tests.fakes import FakeExecutions, World
 
 
 def late(late_minutes: float, *, state: GrantState = GrantState.ENDING) -> World:
@@ -81,3 +84,22 @@ def test_each_late_grant_has_its_own() -> None:
     world.grants.declare_grant(a_grant(a_request(request_id="R-READ22", level=READ)))
 
     assert ["R-BBB222-revoke-6", "R-ABC234-revoke-2"] == reconcile(world)
+
+
+def test_one_that_fails_does_not_keep_the_others_from_their_turn() -> None:
+    """All are tried; then the turn says what failed, so that an alarm can."""
+
+    class OneFails(FakeExecutions):
+        def is_running(self, name: str) -> bool:
+            if name == "R-BBB222":
+                raise LedgerUnavailableError("The workflow did not answer.")
+            return super().is_running(name)
+
+    world = late(5)
+    world.grants.declare_grant(a_grant(a_request(request_id="R-BBB222", person=BOB), ends_at=FRIDAY_NOON - minutes(90)))
+    world.executions = OneFails()
+
+    with pytest.raises(LedgerUnavailableError, match="R-BBB222"):
+        reconcile(world)
+
+    assert ["R-ABC234-revoke-2"] == list(world.executions.started)

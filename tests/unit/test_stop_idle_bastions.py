@@ -58,16 +58,16 @@ class TestStopping:
         assert state_of(world) is BastionState.STOPPING
 
     def test_the_stop_is_settled_in_later_turns(self) -> None:
-        """Stopped is believed a minute after the last call."""
+        """Stopped is believed after a second call and a minute."""
         world = running()
         states = []
-        for _ in range(4):
+        for _ in range(5):
             states.append(turn(world).state)
             world.host.land()
             world.clock.advance(601)
 
-        assert ["running", "stopping", "stopped", "stopped"] == states
-        assert [("stop", "i-1")] == world.host.calls
+        assert ["running", "stopping", "stopping", "stopped", "stopped"] == states
+        assert [("stop", "i-1"), ("stop", "i-1")] == world.host.calls
 
     def test_nothing_is_stopped_under_a_lease(self) -> None:
         """However long it has been up."""
