@@ -26,7 +26,7 @@ from local.ssm.server import Instance, SessionManager
 from local.ticker import Ticker
 
 HOUSEKEEPING = ("StopIdleBastions", "ReconcileGrants")
-SHORT = {"ACCESS": 5, "APPROVAL_WAIT": 60, "PREPARATION": 60, "IDLE_GRACE": 1, "STOP_SETTLING": 1, "LEASE_MARGIN": 30}
+SHORT = {"ACCESS": 5, "APPROVAL_WAIT": 60, "PREPARATION": 60, "IDLE_GRACE": 0, "STOP_SETTLING": 1, "LEASE_MARGIN": 30}
 """Seconds, by the names of the default durations."""
 TICK = {"version": "0", "id": "local", "detail-type": "Scheduled Event", "source": "aws.events", "detail": {}}
 TICK |= {"account": seed.ACCOUNT, "time": "2026-01-01T00:00:00Z", "region": seed.REGION, "resources": []}

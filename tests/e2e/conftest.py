@@ -15,7 +15,7 @@ LOCATIONS = ("my-aurora-location", "my-reports-location")
 @pytest.fixture(scope="package")
 def workspace() -> Iterator[Workspace]:
     """A workspace whose grants last long enough for a test to look at them."""
-    with Workspace(ports=free_ports(), seconds=SHORT | {"ACCESS": 6}) as running:
+    with Workspace(ports=free_ports(), seconds=SHORT | {"ACCESS": 6, "IDLE_GRACE": 2}) as running:
         yield running
 
 
