@@ -43,8 +43,7 @@ def _mend(place: str) -> Callable[[Callable[..., Any]], None]:
 @_mend("parser.backend.execution_worker:ExecutionWorker.start")
 def _start(worker: Any, original: Any) -> None:  # what was started can be stopped; moto has to read it first, anew
     original(worker)
-    while worker.env is None or worker.env.program_state() is None:
-        time.sleep(0.001)
+    any((worker.env and worker.env.program_state()) or time.sleep(0.001) for _ in range(5_000))  # 5 s at most
 
 
 @_mend("parser.backend.execution:Execution.stop")
