@@ -1,4 +1,4 @@
-"""Orders to the database: what to provision or revoke. Role names are recomputed here, whatever a payload says."""
+"""Orders to the database: what to provision or revoke, and whose users else belong there. Role names are recomputed here."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +10,25 @@ from chalicelib.domain.roles import GroupNames, group_roles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OpenGrants:
+    """The requests whose grants at one cluster or instance are not gone, as the ledger listed them at ``listed_at``.
+
+    The list is a moment old wherever it is used, so it says nothing about a user who may have been made after it.
+    """
+
+    request_ids: frozenset[str]
+    listed_at: datetime
+
+    def disown(self, *, request_id: str, not_after: datetime) -> bool:
+        """Is a user whom this request made nobody's? ``not_after`` is the last moment at which the request may have made it.
+
+        A grant stands in the ledger for all the time that its preparation may take before that moment: far longer than
+        the ledger's index is behind. A younger one may be missing in the list, and its user is left alone.
+        """
+        return request_id not in self.request_ids and not_after <= self.listed_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProvisioningOrder:
     """Make the person's database user. Not to be committed after ``not_after``."""
 
@@ -18,6 +37,7 @@ class ProvisioningOrder:
     instances: DatabaseInstances
     ends_at: datetime
     not_after: datetime
+    open_grants: OpenGrants | None = None
 
     @property
     def groups(self) -> GroupNames:
@@ -31,6 +51,7 @@ class RevocationOrder:
 
     facts: GrantFacts
     instances: DatabaseInstances
+    open_grants: OpenGrants | None = None
 
     @property
     def groups(self) -> GroupNames:

@@ -14,11 +14,24 @@ class KeptObject:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Strangers:
+    """Users of people whose grants the ledger does not know, as a copy of a database brings them along.
+
+    ``parked`` are the names of those who may not log in any more and hold nothing; ``failures`` holds a sentence for
+    each other one.
+    """
+
+    parked: tuple[str, ...] = ()
+    failures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
     """What the catalogs of the database said after the act.
 
     ``superseded_by`` names the newer request that owns the role by now; then nothing was done and nothing else is filled in.
-    ``unchecked`` holds a sentence for each thing that could not be looked at.
+    ``unchecked`` holds a sentence for each thing that could not be looked at, ``parked_strangers`` the names of users whom
+    nobody's grant explained and whose access was ended on this occasion.
     """
 
     role: str
@@ -30,6 +43,7 @@ class Receipt:
     kept: tuple[KeptObject, ...] = ()
     unchecked: tuple[str, ...] = ()
     superseded_by: str | None = None
+    parked_strangers: tuple[str, ...] = ()
 
     @property
     def proves_end(self) -> bool:

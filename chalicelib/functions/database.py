@@ -6,9 +6,10 @@ from chalice import Blueprint
 
 from chalicelib.aws.auth_tokens import RdsAuthTokens
 from chalicelib.domain.payloads import from_payload, to_payload
+from chalicelib.domain.receipts import Strangers
 from chalicelib.functions.clock import now
 from chalicelib.functions.packed_catalogue import packed_catalogue
-from chalicelib.observability import observed
+from chalicelib.observability import logger, observed
 from chalicelib.postgres.database_admin import PostgresDatabaseAdmin
 from chalicelib.settings import current_settings
 from chalicelib.workflow import provision_database_user as provision_database_user_verb
@@ -23,13 +24,15 @@ blueprint = Blueprint(__name__)
 def provision_database_user(event: Any, context: Any) -> Any:
     """``{request_id, order}`` → ``{}``."""
     order = from_payload(DatabaseOrder, event["order"], path="order")
-    provision_database_user_verb.provision_database_user(
+    strangers = provision_database_user_verb.provision_database_user(
         order=order,
         catalogue=packed_catalogue(),
         durations=current_settings().durations,
         database=_database(order),
         clock=now,
     )
+    if strangers != Strangers():
+        logger.warning("users without a grant", extra={"strangers": to_payload(strangers)})
     return {}
 
 

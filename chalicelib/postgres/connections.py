@@ -24,8 +24,13 @@ T = TypeVar("T")
 # Many short waits and not few long ones: each try first disconnects whoever is in the way on purpose.
 _TRANSACTION_TRIES = 30
 _PAUSE_BETWEEN_CONNECTS = 1.0
+# The control plane's own connections are short, so when it has as many as it may, one of them ends soon: a minute in all.
+_TRIES_WHEN_FULL = 120
 # The path is fixed so that nothing in a schema that people may write to can stand in for a catalog or a function.
 _OPTIONS = "-c search_path=pg_catalog -c lock_timeout=1s -c statement_timeout=30s"
+
+LOCK_KEY = sql.SQL("hashtextextended({}, 0)").format(sql.Literal(f"{PROVISIONER}:provision"))
+"""The advisory lock of the control plane, one in each database."""
 
 # Everybody may take any advisory lock, so somebody could hold ours to keep their own access from ending. In one message with
 # the taking of it, so that nobody gets in between.
@@ -35,7 +40,7 @@ _LOCK = sql.SQL(
     " WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND (l.classid::int8 << 32) | l.objid::int8 = {key}"
     " AND d.datname = current_database() AND r.rolname <> current_user AND NOT r.rolsuper;"
     " SELECT pg_advisory_xact_lock({key})"
-).format(key=sql.SQL("hashtextextended({}, 0)").format(sql.Literal(f"{PROVISIONER}:provision")))
+).format(key=LOCK_KEY)
 _CONTENTION = frozenset({"40001", "40P01", "55P03", "23505", "42710", "42704"})
 
 # While connecting libpq passes on the words of the server and not its SQLSTATE.
@@ -67,9 +72,11 @@ class Connector:
     ) -> Connection:
         """A connection in autocommit mode whose transactions may write. Raises psycopg.Error.
 
-        A database that sleeps or fails over gets another try; one that refuses the login does not.
+        A database that sleeps or fails over gets another try, and so does the control plane when it has as many connections
+        as it may. One that refuses the login does not.
         """
         tries_left = defaults.DATABASE_CONNECT_TRIES
+        queue_tries_left = _TRIES_WHEN_FULL if user == PROVISIONER else 0
         while True:
             tries_left -= 1
             try:
@@ -96,14 +103,27 @@ class Connector:
                     prepare_threshold=None,
                 )
             except psycopg.OperationalError as error:
-                if tries_left == 0 or is_refusal(error) or is_full(error):
+                if is_full(error) and queue_tries_left:
+                    queue_tries_left -= 1
+                    tries_left += 1
+                    self.pause(random.uniform(0.2, 0.8))  # noqa: S311 - a pause is no secret
+                elif tries_left == 0 or is_refusal(error) or is_full(error):
                     raise
-                self.pause(_PAUSE_BETWEEN_CONNECTS)
+                else:
+                    self.pause(_PAUSE_BETWEEN_CONNECTS)
             else:
                 # Whatever the database's own defaults are.
                 connection.isolation_level = IsolationLevel.READ_COMMITTED
                 connection.read_only = False
                 return connection
+
+
+@contextmanager
+def locked_transaction(connection: Connection) -> Iterator[None]:
+    """One transaction under the control plane's lock, which holds for one database of the cluster."""
+    with connection.transaction():
+        connection.execute(_LOCK)
+        yield
 
 
 def in_transaction(connection: Connection, work: Callable[[Connection], T], *, pause: Callable[[float], object]) -> T:
@@ -116,8 +136,7 @@ def in_transaction(connection: Connection, work: Callable[[Connection], T], *, p
     while True:
         tries_left -= 1
         try:
-            with connection.transaction():
-                connection.execute(_LOCK)
+            with locked_transaction(connection):
                 return work(connection)
         except psycopg.Error as error:
             if tries_left == 0 or not _is_contention(error):
@@ -133,6 +152,12 @@ def is_refusal(error: psycopg.Error) -> bool:
 def is_full(error: psycopg.Error) -> bool:
     """Did the server accept the login, but the role has as many connections as it may?"""
     return error.sqlstate is None and bool(_FULL_ROLE.search(str(error)))
+
+
+def is_passing(error: psycopg.Error) -> bool:
+    """Did the server go away, or hand the writing to another one, in the middle of the work?"""
+    state = error.sqlstate or ""
+    return state == "25006" or state[:2] == "08" or state.startswith("57P")
 
 
 @contextmanager

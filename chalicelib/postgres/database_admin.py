@@ -16,7 +16,7 @@ from chalicelib.domain.errors import DatabaseSetupError, LoginRefusedError, Orde
 from chalicelib.domain.instances import Endpoint
 from chalicelib.domain.locations import Isolation
 from chalicelib.domain.orders import ProvisioningOrder, RevocationOrder
-from chalicelib.domain.receipts import Receipt
+from chalicelib.domain.receipts import Receipt, Strangers
 from chalicelib.domain.roles import PROVISIONER
 from chalicelib.postgres import statements
 from chalicelib.postgres.connections import (
@@ -29,8 +29,12 @@ from chalicelib.postgres.connections import (
     repair,
     translated,
 )
+from chalicelib.postgres.parking import park_strangers
 from chalicelib.postgres.revocation import Revocation
 from chalicelib.postgres.statements import RoleFacts
+
+_ROUNDS = 2
+"""From another database of the cluster a role can be parked past our lock, after we saw that it may log in."""
 
 
 class PostgresDatabaseAdmin:
@@ -58,9 +62,10 @@ class PostgresDatabaseAdmin:
         )
         self._clock = clock
 
-    def provision(self, order: ProvisioningOrder) -> None:
+    def provision(self, order: ProvisioningOrder) -> Strangers:
         """Make the person's user, or find it made. Issues only the statements that are missing, in one transaction.
 
+        Before that, because strangers take places too, the access of users whom no grant explains is ended.
         Raises DatabaseUnavailableError, DatabaseSetupError, and OrderExpiredError when it would commit after ``not_after``.
         """
         facts = order.facts
@@ -73,7 +78,11 @@ class PostgresDatabaseAdmin:
                 is_writer=True,
             )
             with closing(connection):
+                if objection := statements.find_version_objection(connection.info.server_version):
+                    raise DatabaseSetupError(f"{_place(order)} {objection}")
+                strangers = park_strangers(connection, order.open_grants, besides=facts.role)
                 in_transaction(connection, lambda c: self._provision(c, order), pause=self._connector.pause)
+                return strangers
 
     def try_login(self, order: ProvisioningOrder) -> None:
         """Log in as the person once, with a token of their own. Raises LoginRefusedError and DatabaseUnavailableError."""
@@ -109,23 +118,27 @@ class PostgresDatabaseAdmin:
 
     def _provision(self, connection: Connection, order: ProvisioningOrder) -> None:
         facts, groups, version = order.facts, order.groups, connection.info.server_version
-        if version < statements.OLDEST_VERSION:
-            raise DatabaseSetupError(
-                f"{_place(order)} runs PostgreSQL {version // 10000}. Drawbridge needs 14, the first with pg_read_all_data; "
-                "upgrade it."
-            )
         _require_isolated(connection, order)
         _require_ours(connection, order)
         _require_room(connection, order)
         steps = [
             *statements.location_steps(
-                location=facts.location, groups=groups, database=order.location.database, version=version
+                location=facts.location,
+                groups=groups,
+                database=order.location.database,
+                resource_id=order.instances.resource_id,
+                version=version,
             ),
-            *statements.person_steps(facts=facts, groups=groups, ends_at=order.ends_at, version=version),
+            *statements.person_steps(
+                facts=facts, groups=groups, ends_at=order.ends_at, not_after=order.not_after, version=version
+            ),
         ]
-        for step in _missing(connection, steps):
-            connection.execute(step.make)
-        for step in _missing(connection, steps):
+        missing, rounds_left = _missing(connection, steps), _ROUNDS
+        while missing and rounds_left:
+            for step in missing:
+                connection.execute(step.make)
+            missing, rounds_left = _missing(connection, steps), rounds_left - 1
+        for step in missing:
             raise DatabaseSetupError(
                 f"{_place(order)} accepted this and yet it has no effect: {step.make.as_string()}. "
                 f"{repair(facts.location)}"
@@ -147,9 +160,11 @@ def _require_isolated(connection: Connection, order: ProvisioningOrder) -> None:
         return
     siblings = [name for (name,) in connection.execute(statements.PUBLIC_SIBLINGS)]
     if exposed := [name for name in siblings if name not in order.location.also_readable]:
+        location = order.facts.location
         raise DatabaseSetupError(
-            f"Whoever has access to {order.facts.location} could also read {', '.join(exposed)}: everybody may connect "
-            "there. Let their owner REVOKE CONNECT ON DATABASE … FROM PUBLIC, or name them in also_readable."
+            f"Whoever has access to {location} could also read {', '.join(exposed)}: everybody may connect there. Let the "
+            f"owner of each run the SQL of: python -m deployment location sql {location} --isolation DATABASE; or name them "
+            "in also_readable."
         )
 
 

@@ -1,16 +1,16 @@
 """One revocation, from the first look at the role to what is read back. It ends access before it tidies up.
 
-Park, end the sessions on every instance, hand over what is left, drop, read back.
+Roll back what is prepared, park, end the sessions on every instance, hand over, drop, read back; then park strangers.
 Interrupted anywhere, the next one completes it.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 
 import psycopg
-from psycopg.rows import class_row
 
 from chalicelib.domain.errors import (
     DatabaseSetupError,
@@ -22,7 +22,8 @@ from chalicelib.domain.orders import RevocationOrder
 from chalicelib.domain.receipts import KeptObject, Receipt
 from chalicelib.domain.roles import PROVISIONER
 from chalicelib.postgres import statements
-from chalicelib.postgres.connections import Connection, Connector, in_transaction, reason_of, translated
+from chalicelib.postgres.connections import Connection, Connector, in_transaction, is_passing, reason_of, translated
+from chalicelib.postgres.parking import end_parked_sessions, find_role, is_stranger, park, park_strangers
 from chalicelib.postgres.statements import RoleFacts
 
 _PARKINGS = 3
@@ -67,46 +68,77 @@ class Revocation:
     def _revoke(self, stack: ExitStack) -> Receipt:
         writer = stack.enter_context(self._open(self._order.instances.writer, is_writer=True))
         for _ in range(_PARKINGS):
+            self._roll_back_prepared(writer)
             role = self._in_transaction(writer, self._park)
             if not self._refusals:
                 break
         oid = role.oid if role else None
         instances = self._end_sessions(stack, writer, oid)
+        self._unchecked += self._roll_back_prepared(writer)
         if role:
             self._clean(writer)
         if role and not self._unchecked:
             self._drop(writer)
-        return self._read_back(writer, instances, oid)
+        return self._with_strangers(self._read_back(writer, instances, oid), writer, instances)
 
     # Access ends here.
 
+    def _roll_back_prepared(self, writer: Connection) -> list[str]:
+        """A prepared transaction has no session to end, and keeps its locks: on the role, or the one that we take.
+
+        Only who prepared it may roll it back, so that is whom we become, in a session of our own. Returns what could not be
+        done, in sentences.
+        """
+        if self._require_ours(writer) is None:
+            return []
+        failures, version = [], writer.info.server_version
+        for gid, database, owner in writer.execute(statements.prepared(self._role, self._groups)).fetchall():
+            try:
+                with self._open(self._order.instances.writer, database=database, is_writer=True) as session:
+                    writer.execute(statements.impersonation(owner, version=version))
+                    try:
+                        session.execute(statements.becoming(owner))
+                        session.execute(statements.rollback(gid))
+                    finally:
+                        writer.execute(statements.end_of_impersonation(owner))
+            except psycopg.errors.UndefinedObject:
+                continue  # somebody else was quicker
+            except psycopg.Error as error:
+                failures.append(f"The prepared transaction '{gid}' in {database} is left ({reason_of(error)}).")
+        return failures
+
     def _park(self, writer: Connection) -> RoleFacts | None:
         role = self._require_ours(writer)
-        self._refusals.clear()
-        for statement in statements.parking(role) if role else ():
-            # Each for itself: what cannot be had, or not yet, must not keep the rest alive.
-            try:
-                with writer.transaction():
-                    writer.execute(statement)
-            except (psycopg.errors.InsufficientPrivilege, psycopg.errors.LockNotAvailable) as error:
-                self._refusals.append(reason_of(error))
+        self._refusals = park(writer, role) if role else []
         return role
 
     def _end_sessions(self, stack: ExitStack, writer: Connection, oid: int | None) -> list[Connection]:
-        """End the sessions on every instance that can be reached, before complaining about one that cannot."""
-        connections, failures = [], []
-        for endpoint in self._order.instances.all():
-            try:
-                with self._translated(endpoint):
-                    is_writer = endpoint == self._order.instances.writer
-                    connection = writer if is_writer else stack.enter_context(self._open(endpoint))
-                    self._end_sessions_of(connection, endpoint, writer, oid)
-                    connections.append(connection)
-            except (DatabaseUnavailableError, DatabaseSetupError, RevocationIncompleteError) as error:
-                failures.append(error)
-        if failures:
-            raise failures[0]
-        return connections
+        """End the sessions on every instance that can be reached, before complaining about one that cannot.
+
+        A reader can appear after it was asked for, with somebody connected to it: again, until there is no other.
+        """
+        connections, failures = dict[Endpoint, Connection](), []
+        while others := [endpoint for endpoint in self._find_instances(writer) if endpoint not in connections]:
+            for endpoint in others:
+                try:
+                    with self._translated(endpoint):
+                        is_writer = endpoint == self._order.instances.writer
+                        connection = writer if is_writer else stack.enter_context(self._open(endpoint))
+                        self._end_sessions_of(connection, endpoint, writer, oid)
+                        connections[endpoint] = connection
+                except (DatabaseUnavailableError, DatabaseSetupError, RevocationIncompleteError) as error:
+                    failures.append(error)
+            if failures:
+                raise failures[0]
+        return list(connections.values())
+
+    def _find_instances(self, writer: Connection) -> list[Endpoint]:
+        """What RDS listed, and what Aurora itself knows by now: every reader bears the hash of its cluster in its name."""
+        listed, (_, is_cluster, rest) = self._order.instances, self._order.instances.writer.host.partition(".cluster-")
+        (is_aurora,) = writer.execute(statements.IS_AURORA).fetchone() or (False,)
+        names = writer.execute(statements.AURORA_READERS).fetchall() if is_aurora and is_cluster else []
+        known = [Endpoint(host=f"{name}.{rest}", port=listed.writer.port) for (name,) in names]
+        return list(dict.fromkeys((*listed.all(), *known)))
 
     def _end_sessions_of(self, instance: Connection, endpoint: Endpoint, writer: Connection, oid: int | None) -> None:
         """Pass by pass until the instance stays quiet: a login may be under way, and a reader learns of the parking late."""
@@ -133,6 +165,7 @@ class Revocation:
                     with self._open(self._order.instances.writer, database=database, is_writer=True) as sibling:
                         self._kept += self._in_transaction(sibling, self._hand_over)
             except psycopg.Error as error:
+                self._require_lasting(error, writer)
                 self._unchecked.append(
                     f"What {self._role} owns or was granted in the database {database} could not be taken from it "
                     f"({reason_of(error)}); the role stays, without login."
@@ -151,6 +184,8 @@ class Revocation:
         connection.execute(statements.reassignment(role, groups))
         for (take_back,) in connection.execute(statements.attic_grants(groups.attic)).fetchall():
             connection.execute(take_back)
+        for (switch_off,) in connection.execute(statements.attic_triggers(groups.attic)).fetchall():
+            connection.execute(switch_off)
         connection.execute(statements.drop_owned(role))
         connection.execute(statements.abandonment(role, groups, database=database))
         return [KeptObject(database=database, kind=kind, name=name) for kind, name in owned]
@@ -159,6 +194,7 @@ class Revocation:
         try:
             self._in_transaction(writer, self._drop_if_ours)
         except psycopg.Error as error:
+            self._require_lasting(error, writer)
             self._unchecked.append(f"{self._role} stays, without login: it could not be dropped ({reason_of(error)}).")
 
     def _drop_if_ours(self, writer: Connection) -> None:
@@ -179,7 +215,7 @@ class Revocation:
             is_dropped=role is None,
             memberships=tuple(name for name in role.memberships if name != statements.IAM_GROUP) if role else (),
             kept=_bounded(self._kept),
-            unchecked=tuple(self._unchecked),
+            unchecked=(*self._unchecked, *_find_unseen(writer, len(instances))),
         )
         if not receipt.proves_end:
             raise RevocationIncompleteError(
@@ -188,19 +224,38 @@ class Revocation:
             )
         return receipt
 
+    def _with_strangers(self, receipt: Receipt, writer: Connection, instances: list[Connection]) -> Receipt:
+        """The end is proved by now; nothing that happens here changes that."""
+        strangers = park_strangers(writer, self._order.open_grants, besides=self._role)
+        failures = list(strangers.failures)
+        for instance in instances:
+            try:
+                end_parked_sessions(instance)
+            except psycopg.Error as error:
+                failures.append(f"Sessions of users without a grant may go on at an instance ({reason_of(error)}).")
+        return replace(receipt, parked_strangers=strangers.parked, unchecked=(*receipt.unchecked, *failures))
+
     # What every step needs.
 
     def _require_ours(self, connection: Connection) -> RoleFacts | None:
         """The role as it stands, None when there is none. Raises _Superseded when another request owns it.
 
-        A role whose comment names no request is taken for this one's: nobody else makes a name of this shape.
+        A role whose comment names no request is taken for this one's: nobody else makes a name of this shape. So is one
+        whose request has no grant any more: after a switch to a copy of the database it bears an older comment.
         """
-        with connection.cursor(row_factory=class_row(RoleFacts)) as cursor:
-            role: RoleFacts | None = cursor.execute(statements.role_facts([self._role])).fetchone()
+        role = find_role(connection, self._role)
         owner = role.owning_request if role else None
-        if owner is not None and owner != self._order.facts.request_id:
-            raise _Superseded(owner)
-        return role
+        if role is None or owner is None or owner == self._order.facts.request_id:
+            return role
+        if is_stranger(role, self._order.open_grants):
+            return role
+        raise _Superseded(owner)
+
+    @staticmethod
+    def _require_lasting(error: psycopg.Error, writer: Connection) -> None:
+        """What passes by itself is no reason to leave something undone: raised again, so that all of it is tried again."""
+        if is_passing(error) or writer.broken:
+            raise error
 
     def _advice(self) -> str:
         if not self._refusals:
@@ -234,6 +289,15 @@ class Revocation:
 
 def _place(order: RevocationOrder, endpoint: Endpoint) -> str:
     return f"The database {order.facts.database} of {order.facts.location} on {endpoint.host.partition('.')[0]}"
+
+
+def _find_unseen(writer: Connection, visited: int) -> Iterator[str]:
+    (followers,) = writer.execute(statements.FOLLOWERS).fetchone() or (0,)
+    if unseen := max(0, 1 + followers - visited):
+        yield (
+            f"Copies that follow this database and that RDS does not list with it: {unseen}. Sessions there could not be "
+            "looked at; they lose their login and their rights as the copy follows."
+        )
 
 
 def _bounded(kept: list[KeptObject]) -> tuple[KeptObject, ...]:

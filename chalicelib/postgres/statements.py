@@ -14,13 +14,15 @@ from chalicelib import defaults
 from chalicelib.domain.grants import GrantFacts
 from chalicelib.domain.permissions import PermissionLevel
 from chalicelib.domain.roles import PROVISIONER, GroupNames
+from chalicelib.postgres.connections import LOCK_KEY
 
 OLDEST_VERSION = 140000
 """The first PostgreSQL with pg_read_all_data."""
 GRANT_OPTIONS_VERSION = 160000
 """The first PostgreSQL in which a membership says whether its rights are inherited and whether the role can be taken on."""
 IAM_GROUP = "rds_iam"
-_MARKER = f"{PROVISIONER} {{"
+MARKER = f"{PROVISIONER} {{"
+"""How the comment of every role begins that Drawbridge made."""
 
 _FUNCTION = SQL("{}.pg_kill_connection(integer)").format(Identifier(PROVISIONER))
 _SETTINGS = {
@@ -57,6 +59,15 @@ END
 """
 
 
+def find_version_objection(server_version: int) -> str | None:
+    """Why Drawbridge cannot work with a server of this version, as it gives it itself (160004); None when it can."""
+    if server_version >= OLDEST_VERSION:
+        return None
+    return (
+        f"runs PostgreSQL {server_version // 10000}. Drawbridge needs 14, the first with pg_read_all_data; upgrade it."
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """A condition on the catalogs, and the statement that makes it true where it is not."""
@@ -81,15 +92,34 @@ class RoleFacts:
     @property
     def owning_request(self) -> str | None:
         """The request that owns the role; None when its comment does not say."""
+        return self._claims.get("request")
+
+    @property
+    def made_by(self) -> datetime | None:
+        """The last moment at which that request may have made the role; in an older comment the end of its grant."""
         try:
-            request = json.loads((self.comment or "").removeprefix(PROVISIONER)).get("request")
-        except (ValueError, AttributeError):
+            moment = datetime.fromisoformat(self._claims.get("not_after") or self._claims.get("ends_at", ""))
+        except ValueError:
             return None
-        return request if isinstance(request, str) else None
+        return moment if moment.tzinfo else None
+
+    @property
+    def is_usable(self) -> bool:
+        """May somebody log in as it, or act through it or by it?"""
+        return self.can_log_in or bool(self.members) or bool(set(self.memberships) - {IAM_GROUP})
+
+    @property
+    def _claims(self) -> dict[str, str]:
+        try:
+            claims = json.loads((self.comment or "").removeprefix(PROVISIONER))
+        except ValueError:
+            return {}
+        items = claims.items() if isinstance(claims, dict) else ()
+        return {key: value for key, value in items if isinstance(value, str)}
 
     def find_objection(self, *, allowed: Collection[str], may_log_in: bool) -> str | None:
         """Why the role is not one that Drawbridge made and may go on using; None when it is."""
-        if not (self.comment or "").startswith(_MARKER):
+        if not (self.comment or "").startswith(MARKER):
             return "lacks the comment that Drawbridge gives its roles"
         if self.is_powerful:
             return "has an attribute such as CREATEROLE or SUPERUSER"
@@ -103,14 +133,15 @@ class RoleFacts:
 # Provisioning
 
 
-def person_comment(facts: GrantFacts, ends_at: datetime) -> str:
-    """The comment of a person's role: our marker, whose it is and which request owns it."""
+def person_comment(facts: GrantFacts, *, ends_at: datetime, not_after: datetime) -> str:
+    """The comment of a person's role: our marker, whose it is, which request owns it and made it at the latest when."""
     return _marked(
         request=facts.request_id,
         person=facts.person.person_id,
         location=facts.location,
         level=facts.level,
         ends_at=ends_at.isoformat(),
+        not_after=not_after.isoformat(),
     )
 
 
@@ -138,10 +169,13 @@ def evaluation(steps: Iterable[Step]) -> Composed:
     return SQL("SELECT ARRAY[{}]").format(SQL(", ").join(step.holds for step in steps))
 
 
-def location_steps(*, location: str, groups: GroupNames, database: str, version: int) -> Iterator[Step]:
+def location_steps(
+    *, location: str, groups: GroupNames, database: str, resource_id: str | None, version: int
+) -> Iterator[Step]:
     """The four groups of a location, and the function of its operate level. ``version`` is the server's, as in 160004.
 
-    First of all the right to end sessions: whoever is let in must be put out again.
+    Their comment names the cluster or instance that they were made for, so that a copy of it can be told by that. First of
+    all comes the right to end sessions: whoever is let in must be put out again.
     """
     yield Step(
         holds=SQL("pg_has_role(current_user, {}, 'USAGE')").format(Literal("pg_signal_backend")),
@@ -149,7 +183,9 @@ def location_steps(*, location: str, groups: GroupNames, database: str, version:
     )
     for group in group_memberships(groups):
         yield _role_step(group)
-        yield _comment_step(group, _marked(location=location))
+    yield _comment_step(
+        _marked(location=location, **({"resource": resource_id} if resource_id else {})), *group_memberships(groups)
+    )
     for group, memberships in group_memberships(groups).items():
         for membership in memberships:
             yield _membership_step(member=group, group=membership, version=version)
@@ -171,7 +207,9 @@ def location_steps(*, location: str, groups: GroupNames, database: str, version:
     yield _grant_step("EXECUTE", function, groups.operate, acl="proacl", where=_OUR_FUNCTION)
 
 
-def person_steps(*, facts: GrantFacts, groups: GroupNames, ends_at: datetime, version: int) -> Iterator[Step]:
+def person_steps(
+    *, facts: GrantFacts, groups: GroupNames, ends_at: datetime, not_after: datetime, version: int
+) -> Iterator[Step]:
     """The login role of a person: two memberships, guard rails, and the comment that names the owning request.
 
     Settings are guard rails: the person may change them for a session or for good, so they are compared by value.
@@ -199,7 +237,7 @@ def person_steps(*, facts: GrantFacts, groups: GroupNames, ends_at: datetime, ve
         ),
         make=SQL("ALTER ROLE {} IN DATABASE {} RESET ALL").format(Identifier(role), Identifier(facts.database)),
     )
-    yield _comment_step(role, person_comment(facts, ends_at))
+    yield _comment_step(person_comment(facts, ends_at=ends_at, not_after=not_after), role)
 
 
 _THIS_DATABASE = "pg_database o WHERE o.datname = current_database()"
@@ -216,10 +254,12 @@ def _role_step(name: str) -> Step:
     )
 
 
-def _comment_step(name: str, comment: str) -> Step:
+def _comment_step(comment: str, *names: str) -> Step:
+    statements = [SQL("COMMENT ON ROLE {} IS {}").format(Identifier(name), Literal(comment)) for name in names]
+    bears = "EXISTS (SELECT FROM pg_roles WHERE rolname = {} AND shobj_description(oid, 'pg_authid') = {})"
     return Step(
-        holds=_exists("pg_roles WHERE rolname = {} AND shobj_description(oid, 'pg_authid') = {}", name, comment),
-        make=SQL("COMMENT ON ROLE {} IS {}").format(Identifier(name), Literal(comment)),
+        holds=SQL(" AND ").join(SQL(bears).format(Literal(name), Literal(comment)) for name in names),
+        make=SQL("; ").join(statements),
     )
 
 
@@ -304,18 +344,32 @@ def _quoted(name: str) -> str:
 # Questions
 
 
+_ROLE_FACTS = SQL(
+    "SELECT r.rolname AS name, r.oid::int8 AS oid, r.rolcanlogin AS can_log_in,"
+    " r.rolsuper OR r.rolcreaterole OR r.rolcreatedb OR r.rolreplication OR r.rolbypassrls AS is_powerful,"
+    " shobj_description(r.oid, 'pg_authid') AS comment,"
+    " ARRAY(SELECT DISTINCT pg_get_userbyid(m.roleid)::text FROM pg_auth_members m WHERE m.member = r.oid ORDER BY 1)"
+    " AS memberships,"
+    " ARRAY(SELECT DISTINCT pg_get_userbyid(m.member)::text FROM pg_auth_members m WHERE m.roleid = r.oid"
+    " AND pg_get_userbyid(m.member) <> current_user ORDER BY 1) AS members"
+    " FROM pg_roles r WHERE"
+)
+
+
 def role_facts(names: Iterable[str]) -> Composed:
     """A row of RoleFacts for each of these roles that exists."""
+    return SQL("{} r.rolname = ANY({})").format(_ROLE_FACTS, Literal(list(names)))
+
+
+def usable_people(*, besides: str) -> Composed:
+    """A row of RoleFacts for each role with our marker, but one, that may log in or is a member of anything but rds_iam.
+
+    In any order, so that those who cannot be parked do not keep the others from their turn.
+    """
     return SQL(
-        "SELECT r.rolname AS name, r.oid::int8 AS oid, r.rolcanlogin AS can_log_in,"
-        " r.rolsuper OR r.rolcreaterole OR r.rolcreatedb OR r.rolreplication OR r.rolbypassrls AS is_powerful,"
-        " shobj_description(r.oid, 'pg_authid') AS comment,"
-        " ARRAY(SELECT DISTINCT pg_get_userbyid(m.roleid)::text FROM pg_auth_members m WHERE m.member = r.oid ORDER BY 1)"
-        " AS memberships,"
-        " ARRAY(SELECT DISTINCT pg_get_userbyid(m.member)::text FROM pg_auth_members m WHERE m.roleid = r.oid"
-        " AND pg_get_userbyid(m.member) <> current_user ORDER BY 1) AS members"
-        " FROM pg_roles r WHERE r.rolname = ANY({})"
-    ).format(Literal(list(names)))
+        "SELECT * FROM ({} starts_with(shobj_description(r.oid, 'pg_authid'), {}) AND r.rolname <> {}) f"
+        " WHERE can_log_in OR members <> '{{}}' OR NOT memberships <@ ARRAY[{}] ORDER BY random()"
+    ).format(_ROLE_FACTS, Literal(MARKER), Literal(besides), Literal(IAM_GROUP))
 
 
 def people_count(groups: GroupNames, *, besides: str) -> Composed:
@@ -324,7 +378,7 @@ def people_count(groups: GroupNames, *, besides: str) -> Composed:
         "SELECT count(DISTINCT p.oid) FROM pg_roles p, pg_auth_members m, pg_roles g"
         " WHERE m.member = p.oid AND m.roleid = g.oid AND g.rolname = ANY({}) AND p.rolcanlogin AND p.rolname <> {}"
         " AND starts_with(shobj_description(p.oid, 'pg_authid'), {})"
-    ).format(Literal([groups.read, groups.write, groups.operate]), Literal(besides), Literal(_MARKER))
+    ).format(Literal([groups.read, groups.write, groups.operate]), Literal(besides), Literal(MARKER))
 
 
 PUBLIC_SIBLINGS = SQL(
@@ -363,6 +417,13 @@ def termination(role: str, oid: int | None) -> Composed:
     ).format(role=Literal(role), sessions=_sessions(role, oid))
 
 
+PARKED_TERMINATION = SQL(
+    "SELECT count(pg_terminate_backend(a.pid)) FROM pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid"
+    " WHERE NOT r.rolcanlogin AND starts_with(shobj_description(r.oid, 'pg_authid'), {})"
+).format(Literal(MARKER))
+"""End the sessions on this instance of every role with our marker that may not log in any more."""
+
+
 def session_count(role: str, oid: int | None) -> Composed:
     """How many sessions the role has on this instance."""
     return SQL("SELECT count(*) FROM pg_stat_activity WHERE {}").format(_sessions(role, oid))
@@ -370,6 +431,57 @@ def session_count(role: str, oid: int | None) -> Composed:
 
 def _sessions(role: str, oid: int | None) -> Composed:
     return SQL("(usename = {} OR usesysid = {}::int8::oid)").format(Literal(role), Literal(oid))
+
+
+def prepared(role: str, groups: GroupNames) -> Composed:
+    """Identifier, database and owner of each prepared transaction of the role or, as its guise, of a group of its location.
+
+    And of each that holds our lock, when its owner is one of ours: it would stand in everybody's way.
+    """
+    return SQL(
+        "SELECT p.gid, p.database::text, p.owner::text FROM pg_prepared_xacts p JOIN pg_roles r ON r.rolname = p.owner"
+        " WHERE p.owner = ANY({}) OR starts_with(shobj_description(r.oid, 'pg_authid'), {}) AND EXISTS (SELECT"
+        " FROM pg_locks l JOIN pg_locks x USING (virtualtransaction) WHERE l.pid IS NULL AND x.pid IS NULL"
+        " AND x.transactionid = p.transaction AND l.locktype = 'advisory' AND l.objsubid = 1"
+        " AND (l.classid::int8 << 32) | l.objid::int8 = {})"
+    ).format(Literal([role, *_level_groups(groups), groups.attic]), Literal(MARKER), LOCK_KEY)
+
+
+def impersonation(owner: str, *, version: int) -> Composed:
+    """Let the control plane become a role for a moment, without its rights before it does."""
+    options = " WITH INHERIT FALSE, SET TRUE" if version >= GRANT_OPTIONS_VERSION else ""
+    return SQL("GRANT {} TO CURRENT_USER" + options).format(Identifier(owner))
+
+
+def becoming(owner: str) -> Composed:
+    """Act as the role."""
+    return SQL("SET ROLE {}").format(Identifier(owner))
+
+
+def rollback(gid: str) -> Composed:
+    """Undo a prepared transaction; not within another one, in its own database and as its owner."""
+    return SQL("ROLLBACK PREPARED {}").format(Literal(gid))
+
+
+def end_of_impersonation(owner: str) -> Composed:
+    """The undoing of the impersonation."""
+    return SQL("REVOKE {} FROM CURRENT_USER").format(Identifier(owner))
+
+
+IS_AURORA = SQL("SELECT to_regproc('aurora_replica_status') IS NOT NULL")
+"""Does the writer know the other instances of its cluster by name?"""
+
+AURORA_READERS = SQL(
+    "SELECT server_id::text FROM aurora_replica_status() WHERE session_id <> 'MASTER_SESSION_ID'"
+    " AND coalesce(last_update_timestamp > now() - interval '5 minutes', true) AND server_id ~ '^[a-z0-9-]+$' ORDER BY 1"
+)
+"""The readers that live; Aurora remembers those that are deleted for a while. A name is one label of a host name."""
+
+FOLLOWERS = SQL(
+    "SELECT count(*) FROM pg_stat_replication WHERE pid NOT IN"
+    " (SELECT active_pid FROM pg_replication_slots WHERE slot_type = 'logical' AND active)"
+)
+"""How many copies stream from this instance. Those of Aurora share its storage and do not."""
 
 
 def littered_databases(role: str, groups: GroupNames) -> Composed:
@@ -401,16 +513,20 @@ def abandonment(role: str, groups: GroupNames, *, database: str) -> Composed:
 
 
 def owned_objects(role: str, groups: GroupNames) -> Composed:
-    """Kind and name of what the role and the groups own in this database.
+    """Kind and name of what the role and the groups own in this database; what could be a trap comes first.
 
-    What only DROP OWNED can take, default privileges and user mappings, is nobody's loss and not listed.
+    A login finds its own name's schema before any other, so such a schema is told apart. What only DROP OWNED can take,
+    default privileges and user mappings, is nobody's loss and not listed.
     """
     return SQL(
-        "SELECT o.type, o.identity FROM pg_shdepend s JOIN pg_roles r ON r.oid = s.refobjid"
-        " JOIN pg_database d ON d.oid = s.dbid, pg_identify_object(s.classid, s.objid, s.objsubid) o"
+        "SELECT CASE WHEN like_login THEN 'schema named like a login' ELSE o.type END, o.identity"
+        " FROM pg_shdepend s JOIN pg_roles r ON r.oid = s.refobjid"
+        " JOIN pg_database d ON d.oid = s.dbid, pg_identify_object(s.classid, s.objid, s.objsubid) o,"
+        " LATERAL (SELECT o.type = 'schema' AND EXISTS (SELECT FROM pg_roles l WHERE l.rolcanlogin"
+        " AND quote_ident(l.rolname) = o.identity)) named (like_login)"
         " WHERE d.datname = current_database() AND s.refclassid = 'pg_authid'::regclass AND s.deptype = 'o'"
         " AND s.classid NOT IN ('pg_default_acl'::regclass, 'pg_user_mapping'::regclass) AND r.rolname = ANY({})"
-        " ORDER BY o.type, o.identity"
+        " ORDER BY NOT like_login, o.type <> 'schema', o.type NOT IN ('function', 'procedure'), o.type, o.identity"
     ).format(Literal([role, *_level_groups(groups)]))
 
 
@@ -468,6 +584,18 @@ def attic_grants(attic: str) -> Composed:
                    CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END, ', '))
           FROM listed, aclexplode(acl) a WHERE a.grantee NOT IN (SELECT oid FROM attic) GROUP BY kind, identity
     """).format(Literal(attic))
+
+
+def attic_triggers(attic: str) -> Composed:
+    """One statement of text for each table in the attic with triggers: the one that switches them off.
+
+    PostgreSQL asks nobody's right to execute when a trigger fires, so one would run as whoever writes to the table.
+    """
+    return SQL(
+        "SELECT DISTINCT format('ALTER TABLE %s DISABLE TRIGGER USER', c.oid::regclass)"
+        " FROM pg_class c JOIN pg_trigger t ON t.tgrelid = c.oid"
+        " WHERE pg_get_userbyid(c.relowner) = {} AND c.relkind IN ('r', 'p', 'f') AND NOT t.tgisinternal AND t.tgenabled <> 'D'"
+    ).format(Literal(attic))
 
 
 def drop_owned(role: str) -> Composed:

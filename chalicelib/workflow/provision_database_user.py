@@ -8,16 +8,18 @@ from chalicelib.domain.errors import DatabaseSetupError, OrderExpiredError
 from chalicelib.domain.grants import freeze_facts
 from chalicelib.domain.instances import require_own_endpoints
 from chalicelib.domain.orders import ProvisioningOrder
+from chalicelib.domain.receipts import Strangers
 from chalicelib.ports import Clock, DatabaseAdmin
 from chalicelib.workflow.find_database_instances import DatabaseOrder
 
 
 def provision_database_user(
     *, order: DatabaseOrder, catalogue: Catalogue, durations: Durations, database: DatabaseAdmin, clock: Clock
-) -> None:
+) -> Strangers:
     """Carry out an order. Everything that the packed catalogue knows is taken from there, whatever the order says.
 
-    Raises DatabaseUnavailable-, DatabaseSetup-, OrderExpired-, LoginRefused- and DatabaseNotFoundError.
+    Returns whose access was ended on this occasion because no grant explains it. Raises DatabaseUnavailable-,
+    DatabaseSetup-, OrderExpired-, LoginRefused- and DatabaseNotFoundError.
     """
     if not (order.facts and order.instances and order.ends_at and order.not_after):
         raise DatabaseSetupError("A provisioning order arrived incomplete; nothing was done. Ask again.")
@@ -38,8 +40,10 @@ def provision_database_user(
         instances=order.instances,
         ends_at=min(order.ends_at, latest_end),
         not_after=min(order.not_after, latest_commit),
+        open_grants=order.open_grants,
     )
     if now >= checked.not_after or now >= checked.ends_at:
         raise OrderExpiredError(f"{facts.request_id} was not provisioned in time; nothing was done. Ask again.")
-    database.provision(checked)
+    strangers = database.provision(checked)
     database.try_login(checked)
+    return strangers

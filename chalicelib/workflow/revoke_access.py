@@ -19,7 +19,7 @@ def revoke_access(*, order: DatabaseOrder | None, database: DatabaseAdmin) -> Re
         raise DatabaseUnavailableError("The database instances are not known yet; revocation goes on until they are.")
     facts = order.facts
     require_own_endpoints(order.instances, kind=facts.kind, identifier=facts.identifier, region=facts.region)
-    receipt = database.revoke(RevocationOrder(facts=facts, instances=order.instances))
+    receipt = database.revoke(RevocationOrder(facts=facts, instances=order.instances, open_grants=order.open_grants))
     if not receipt.proves_end:
         raise RevocationIncompleteError(
             f"After revoking {facts.role} the database still shows {receipt.sessions} session(s), "

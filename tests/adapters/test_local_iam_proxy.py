@@ -37,7 +37,6 @@ READER = f"my-aurora.cluster-ro-abc123.{REGION}.rds.amazonaws.com"
 PORT = 5432
 LONG_TERM, TEMPORARY = "AKIAEXAMPLE", "ASIAEXAMPLE"
 SECRET, SESSION_TOKEN = "example/secret+key", "session+token/with=signs&more"
-MAJORS = [None] if os.environ.get("DRAWBRIDGE_PG_BIN") else [16, 18]
 SSL_REQUEST, GSSENC_REQUEST = b"\0\0\0\x08\x04\xd2\x16\x2f", b"\0\0\0\x08\x04\xd2\x16\x30"
 LONG_NAME, ODD_NAME = "x" * 63, "A b&c=d%/?+é"
 SECONDS_TO_WAIT = 10
@@ -338,9 +337,9 @@ class Door:
             return connection.execute("SELECT 42").fetchone() == (42,)
 
 
-@pytest.fixture(scope="module", params=MAJORS)
-def server(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
-    with PostgresServer(find_bin_directory(os.environ, request.param)) as server:
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    with PostgresServer(find_bin_directory(os.environ)) as server:
         with server.connect(autocommit=True) as rdsadmin:
             create_rds_roles(rdsadmin)
             rdsadmin.execute("CREATE ROLE bob LOGIN; CREATE ROLE parked NOLOGIN IN ROLE rds_iam")

@@ -19,6 +19,23 @@ def test_the_sql_of_a_location_is_printed(capsys: pytest.CaptureFixture[str]) ->
     assert "WITH ADMIN TRUE" in printed
 
 
+def test_what_is_printed_names_the_write_group(capsys: pytest.CaptureFixture[str]) -> None:
+    """The owner may want to let it create in public; until then that is a comment."""
+    main(["location", "sql", "my-aurora-location", "--locations", EXAMPLE])
+
+    assert "-- GRANT ALL ON SCHEMA public TO" in capsys.readouterr().out
+
+
+def test_another_database_is_isolated_by_its_own_owner(capsys: pytest.CaptureFixture[str]) -> None:
+    """The statements for it are printed, and none for Drawbridge's login."""
+    status = main(["location", "sql", "my-aurora-location", "--locations", EXAMPLE, "--isolation", "stock"])
+
+    printed = capsys.readouterr().out
+    assert 0 == status
+    assert "'stock'" in printed
+    assert "rds_iam" not in printed
+
+
 def test_older_servers_get_their_own(capsys: pytest.CaptureFixture[str]) -> None:
     """Grant options on roles came with 16."""
     main(["location", "sql", "my-aurora-location", "--locations", EXAMPLE, "--postgresql", "15"])
@@ -26,6 +43,7 @@ def test_older_servers_get_their_own(capsys: pytest.CaptureFixture[str]) -> None
     assert "WITH ADMIN TRUE" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("verb", ["sql", "check"])
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -35,9 +53,11 @@ def test_older_servers_get_their_own(capsys: pytest.CaptureFixture[str]) -> None
         (["any", "--locations", __file__], "is not TOML"),
     ],
 )
-def test_a_mistake_is_one_sentence(arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mistake_is_one_sentence(
+    verb: str, arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """On standard error, with status 1."""
-    status = main(["location", "sql", *arguments])
+    status = main(["location", verb, *arguments])
 
     assert 1 == status
     assert sentence in capsys.readouterr().err

@@ -1,14 +1,34 @@
 """FindDatabaseInstances: the order that the database function gets, and that the ledger knows of it first."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chalicelib.domain.errors import DatabaseNotFoundError, LedgerUnavailableError
 from chalicelib.domain.grants import Grant, GrantState
 from chalicelib.domain.locations import DatabaseKind
+from chalicelib.domain.orders import OpenGrants
 from chalicelib.workflow.check_grant_end import check_grant_end
 from chalicelib.workflow.find_database_instances import DatabaseOrder, find_database_instances
-from tests.factories import INSTANCES, REQUEST_ID, a_grant, a_request, an_order
-from tests.fakes import World
+from tests.factories import (
+    BOB,
+    CAROL,
+    FRIDAY_NOON,
+    INSTANCES,
+    READ,
+    REQUEST_ID,
+    WRITE,
+    a_grant,
+    a_request,
+    an_order,
+    minutes,
+)
+from tests.fakes import FakeGrantLedger, World
+from tests.strategies import RULE, instants
 
 
 def granted(**changes: object) -> World:
@@ -109,3 +129,101 @@ def test_a_cluster_that_rds_does_not_know_is_an_error(for_provisioning: bool) ->
 
     with pytest.raises(DatabaseNotFoundError):
         find(world, for_provisioning=for_provisioning)
+
+
+class LedgerWithoutIndex(FakeGrantLedger):
+    """Whose index is behind with everything."""
+
+    def open_grants(self) -> Sequence[Grant]:
+        return []
+
+
+class TestOpenGrants:
+    """Whose users belong to the cluster: every other one came along with a copy of it."""
+
+    def beside(self, world: World, **facts: object) -> None:
+        """Others have access too: these facts of their grants differ."""
+        for number, (person, state) in enumerate(
+            [(BOB, GrantState.LIVE), (CAROL, GrantState.ENDING), (BOB, GrantState.GONE)]
+        ):
+            request = a_request(person=person, request_id=f"R-OTHER{number}", level=READ if number else WRITE)
+            grant = a_grant(request, state=state)
+            world.grants.declare_grant(replace(grant, facts=replace(grant.facts, **facts)))
+
+    @pytest.mark.parametrize("for_provisioning", [True, False])
+    def test_every_grant_at_the_cluster_that_is_not_gone_is_named(self, for_provisioning: bool) -> None:
+        """Also one that is ending, which its own revocation sees to, and whatever its location is called."""
+        world = granted(is_ordered=True)
+        self.beside(world, location="orders-again", database="stock")
+        open_grants = find(world, for_provisioning=for_provisioning).open_grants
+
+        assert (
+            OpenGrants(request_ids=frozenset({REQUEST_ID, "R-OTHER0", "R-OTHER1"}), listed_at=FRIDAY_NOON)
+            == open_grants
+        )
+
+    @pytest.mark.parametrize(
+        "facts", [{"kind": DatabaseKind.INSTANCE}, {"identifier": "orders-copy"}, {"region": "eu-central-1"}], ids=str
+    )
+    def test_grants_at_another_cluster_are_not(self, facts: dict[str, object]) -> None:
+        """Their users are no business of this one, least of all on its copy."""
+        world = granted(is_ordered=True)
+        self.beside(world, **facts)
+
+        assert an_order().open_grants == find(world, for_provisioning=False).open_grants
+
+    def test_a_grant_that_is_made_during_the_listing_is_found_or_younger_than_the_list(self) -> None:
+        """The list bears the moment at which it was begun."""
+        world = granted(is_ordered=True)
+
+        def let_bob_in() -> None:
+            world.clock.advance(1)
+            self.beside(world)
+
+        world.directory.declare_meanwhile("find_instances", let_bob_in)
+        open_grants = find(world, for_provisioning=False).open_grants
+
+        assert open_grants is not None
+        assert FRIDAY_NOON == open_grants.listed_at
+        assert "R-OTHER0" in open_grants.request_ids
+
+    def test_a_grant_that_the_index_lacks_for_a_moment_is_found_all_the_same(self) -> None:
+        """While an end is moved the entry is taken out and put in again; nobody is put out over that."""
+        world = granted(is_ordered=True)
+        self.beside(world)
+        missing = world.grants.require_grant(a_grant(a_request(person=BOB, level=WRITE)).facts.key)
+        world.grants.declare_grant(replace(missing, state=GrantState.GONE))
+        world.directory.declare_meanwhile("find_instances", lambda: world.grants.declare_grant(missing))
+        open_grants = find(world, for_provisioning=False).open_grants
+
+        assert open_grants is not None
+        assert missing.facts.request_id in open_grants.request_ids
+
+    def test_the_grant_itself_is_always_named(self) -> None:
+        """It is read from the table, and not from the index."""
+        world = World(grants=LedgerWithoutIndex())
+        world.declare_grant(is_ordered=True)
+
+        assert an_order().open_grants == find(world, for_provisioning=False).open_grants
+
+    @RULE
+    @given(listed_at=instants, not_after=instants, is_listed=st.booleans())
+    def test_nobody_is_disowned_by_a_list_that_may_be_older_than_they_are(
+        self, listed_at: datetime, not_after: datetime, is_listed: bool
+    ) -> None:
+        """A user is nobody's only when no listed grant explains it and it was surely made before the listing."""
+        open_grants = OpenGrants(request_ids=frozenset({"R-LISTED"} if is_listed else ()), listed_at=listed_at)
+        is_disowned = open_grants.disown(request_id="R-LISTED", not_after=not_after)
+
+        assert is_disowned is (not is_listed and not_after <= listed_at)
+
+    def test_a_grant_made_after_the_listing_is_not_disowned_however_soon(self) -> None:
+        """Its preparation ends later than any list could be that lacks it."""
+        grant = a_grant()
+        for seconds_before in (0, 1, 60):
+            listed_at = grant.created_at - timedelta(seconds=seconds_before)
+            open_grants = OpenGrants(request_ids=frozenset(), listed_at=listed_at)
+
+            assert not open_grants.disown(request_id=grant.facts.request_id, not_after=grant.provision_by)
+        settled = OpenGrants(request_ids=frozenset(), listed_at=grant.created_at + minutes(15))
+        assert settled.disown(request_id=grant.facts.request_id, not_after=grant.provision_by)

@@ -1,5 +1,6 @@
 """Addresses that are really those of a location's cluster or instance."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -57,6 +58,29 @@ def test_a_reader_elsewhere_is_refused_too(host: str) -> None:
     """Revocation ends sessions on every instance that it is given."""
     with pytest.raises(DatabaseNotFoundError):
         require(replace(INSTANCES, readers=(READER, Endpoint(host=host, port=5432))))
+
+
+@pytest.mark.parametrize(
+    ("kind", "resource_id", "is_accepted"),
+    [
+        (DatabaseKind.CLUSTER, "cluster-ABCDEFGHIJ012345", True),
+        (DatabaseKind.INSTANCE, "db-ABCDEFGHIJ012345", True),
+        (DatabaseKind.CLUSTER, None, True),
+        (DatabaseKind.CLUSTER, "db-ABCDEFGHIJ012345", False),
+        (DatabaseKind.INSTANCE, "cluster-ABCDEFGHIJ012345", False),
+        (DatabaseKind.INSTANCE, "", False),
+        (DatabaseKind.INSTANCE, "db-ABC'; DROP", False),
+        (DatabaseKind.INSTANCE, "db-" + "A" * 61, False),
+    ],
+)
+def test_a_resource_id_is_one_that_rds_gives_to_the_kind(
+    kind: DatabaseKind, resource_id: str | None, is_accepted: bool
+) -> None:
+    """It is written into the database, so it is looked at first; an order of an older release has none."""
+    is_cluster = kind is DatabaseKind.CLUSTER
+    instances = replace(INSTANCES if is_cluster else DatabaseInstances(writer=INSTANCE), resource_id=resource_id)
+    with nullcontext() if is_accepted else pytest.raises(DatabaseNotFoundError, match="is no resource id"):
+        require(instances, kind, "orders-cluster" if is_cluster else "orders-db")
 
 
 def test_a_cluster_is_no_instance() -> None:

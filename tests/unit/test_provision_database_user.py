@@ -1,6 +1,7 @@
 """ProvisionDatabaseUser: the order is carried out by what the packed catalogue says, whatever the event says."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -12,15 +13,18 @@ from chalicelib.domain.errors import (
     OrderExpiredError,
     UnknownLocationError,
 )
-from chalicelib.domain.instances import Endpoint
-from chalicelib.domain.locations import SessionDocument, TokenSource
+from chalicelib.domain.instances import DatabaseInstances, Endpoint
+from chalicelib.domain.locations import DatabaseKind, SessionDocument, TokenSource
 from chalicelib.domain.orders import ProvisioningOrder
+from chalicelib.domain.payloads import from_payload, to_payload
+from chalicelib.domain.receipts import Strangers
 from chalicelib.workflow.find_database_instances import DatabaseOrder
 from chalicelib.workflow.provision_database_user import provision_database_user
 from tests.factories import (
     BOB,
     FRIDAY_NOON,
     INSTANCES,
+    OPEN_GRANTS,
     OPERATE,
     READ,
     WRITE,
@@ -36,8 +40,8 @@ from tests.factories import (
 from tests.fakes import World
 
 
-def provision(world: World, order: DatabaseOrder | None = None) -> None:
-    world.run(provision_database_user, order=order or an_order())
+def provision(world: World, order: DatabaseOrder | None = None, **changes: Any) -> None:
+    world.run(provision_database_user, order=replace(order or an_order(), **changes))
 
 
 def provisioned(order: DatabaseOrder) -> ProvisioningOrder:
@@ -66,6 +70,40 @@ def test_the_user_is_made_and_their_login_tried() -> None:
         order.not_after,
     )
     assert [a_grant().facts.role] == world.database.logins
+
+
+def test_who_is_put_out_on_this_occasion_is_told() -> None:
+    """The list of open grants goes along, and what came of it is brought back for the log."""
+    world, strangers = World(), Strangers(parked=("jit_x_o_mallory",), failures=("jit_y_o_bob was not parked.",))
+    world.database.declare_strangers(strangers)
+
+    assert strangers == world.run(provision_database_user, order=an_order())
+    assert OPEN_GRANTS == world.database.provisioned[0].open_grants
+
+
+def test_an_order_of_an_older_release_is_carried_out() -> None:
+    """It lists no grants, so nobody is put out by it."""
+    payload = to_payload(an_order())
+    del payload["open_grants"], payload["instances"]["resource_id"], payload["instances"]["may_sleep"]
+    carried_out = provisioned(from_payload(DatabaseOrder, payload))
+
+    assert (None, None, False) == (
+        carried_out.open_grants,
+        carried_out.instances.resource_id,
+        carried_out.instances.may_sleep,
+    )
+
+
+def test_a_single_instance_is_a_location_like_any_other() -> None:
+    """With the one endpoint and the resource id that RDS gives to instances."""
+    endpoint = Endpoint(host="orders-db.abc123.eu-west-1.rds.amazonaws.com", port=5432)
+    instances = DatabaseInstances(writer=endpoint, resource_id="db-ABCDEFGHIJKLMNOP")
+    location = a_location(kind=DatabaseKind.INSTANCE, identifier="orders-db")
+    world = World(catalogue=a_catalogue(location))
+    provision(world, with_facts(kind=DatabaseKind.INSTANCE, identifier="orders-db"), instances=instances)
+
+    (order,) = world.database.provisioned
+    assert (location, instances) == (order.location, order.instances)
 
 
 def test_provisioning_again_gives_the_same_order() -> None:

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from chalicelib.domain.errors import DatabaseNotFoundError, DatabaseUnavailableError, RevocationIncompleteError
-from chalicelib.domain.instances import Endpoint
+from chalicelib.domain.instances import DatabaseInstances, Endpoint
+from chalicelib.domain.locations import DatabaseKind
 from chalicelib.workflow.find_database_instances import DatabaseOrder
 from chalicelib.workflow.revoke_access import revoke_access
 from tests.factories import INSTANCES, a_grant, a_revocation_order, an_order
@@ -23,6 +24,27 @@ def test_the_receipt_of_a_complete_revocation_is_brought_back() -> None:
     assert [a_revocation_order()] == world.database.revoked
     assert receipt is not None
     assert (a_grant().facts.role, True) == (receipt.role, receipt.is_dropped)
+
+
+def test_a_single_instance_is_revoked_like_any_other() -> None:
+    """With the one endpoint and the resource id that RDS gives to instances."""
+    world = World()
+    facts = replace(a_grant().facts, kind=DatabaseKind.INSTANCE, identifier="orders-db")
+    writer = Endpoint(host="orders-db.abc123.eu-west-1.rds.amazonaws.com", port=5432)
+    instances = DatabaseInstances(writer=writer, resource_id="db-ABCDEFGHIJKLMNOP")
+    world.run(revoke_access, order=an_order(facts=facts, instances=instances))
+
+    assert [a_revocation_order(facts=facts, instances=instances)] == world.database.revoked
+
+
+def test_a_receipt_names_who_was_put_out_besides() -> None:
+    """That proves nothing about the grant itself, and takes nothing from its proof."""
+    world = World()
+    world.database.declare_left(is_dropped=True, parked_strangers=("jit_x_o_mallory",))
+    receipt = world.run(revoke_access, order=ORDER)
+
+    assert receipt is not None
+    assert (("jit_x_o_mallory",), True) == (receipt.parked_strangers, receipt.proves_end)
 
 
 def test_revoking_again_brings_another_receipt() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import boto3
 import psycopg
+from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
 from chalicelib.domain.grants import GrantFacts
@@ -30,8 +31,9 @@ from chalicelib.domain.people import Person
 from chalicelib.domain.permissions import PermissionLevel
 from chalicelib.postgres.database_admin import PostgresDatabaseAdmin
 from chalicelib.postgres.owner_setup import owner_setup
-from local.iam_proxy import CertificateAuthority, Credentials, IamProxy
+from local.iam_proxy import CertificateAuthority, Credentials
 from local.postgres import PostgresServer, create_database, create_rds_roles
+from tests.adapters.postgres.standby import ClusterProxy
 
 READ, WRITE, OPERATE = PermissionLevel
 REGION = "eu-west-1"
@@ -52,7 +54,7 @@ class Cluster:
         authority = CertificateAuthority()
         authority.write(self.bundle)
         credentials = Credentials(secret_access_key=SECRET_KEY, session_token=None, may_connect=lambda _: True)
-        self.proxy = IamProxy(
+        self.proxy = ClusterProxy(
             server=server,
             region=REGION,
             authority=authority,
@@ -114,19 +116,22 @@ class Cluster:
         }
         return PostgresDatabaseAdmin(**settings | changes)
 
-    def log_in(self, order: ProvisioningOrder, **options: Any) -> psycopg.Connection:
-        """The person's own connection, through the door that people use."""
-        return psycopg.connect(
-            host=WRITER,
+    def log_in(self, order: ProvisioningOrder, endpoint: Endpoint | None = None, **options: Any) -> psycopg.Connection:
+        """The person's own connection, through the door that people use; to the writer unless another is named."""
+        return psycopg.connect(self.door(order, endpoint), autocommit=True, **options)
+
+    def door(self, order: ProvisioningOrder, endpoint: Endpoint | None = None) -> str:
+        """The connection string that the person uses, with a token that is good for a quarter of an hour."""
+        endpoint = endpoint or self.writer
+        return make_conninfo(
+            host=endpoint.host,
             hostaddr="127.0.0.1",
-            port=self.proxy.port,
+            port=endpoint.port,
             dbname=order.location.database,
             user=order.facts.role,
-            password=self.sign(self.writer, order.facts.role),
+            password=self.sign(endpoint, order.facts.role),
             sslmode="verify-full",
             sslrootcert=str(self.bundle),
-            autocommit=True,
-            **options,
         )
 
     def superuser(self, database: str = "orders") -> Any:

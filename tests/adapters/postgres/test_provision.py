@@ -18,8 +18,9 @@ from chalicelib.domain.errors import (
     LoginRefusedError,
     OrderExpiredError,
 )
-from chalicelib.domain.instances import DatabaseInstances, Endpoint
+from chalicelib.domain.instances import DatabaseInstances, Endpoint, require_own_endpoints
 from chalicelib.domain.locations import (
+    DatabaseKind,
     Isolation,
     Location,
 )
@@ -28,6 +29,7 @@ from chalicelib.postgres.database_admin import PostgresDatabaseAdmin
 from chalicelib.postgres.owner_setup import owner_setup
 from local.iam_proxy import CertificateAuthority
 from tests.adapters.postgres.cluster import (
+    REGION,
     SECONDS_TO_WAIT,
     WRITER,
     Cluster,
@@ -73,6 +75,54 @@ def test_renewal_changes_the_owner_only(
 
     (statement,) = statements
     assert "COMMENT ON ROLE" in statement
+
+
+def test_database_that_was_restored_elsewhere_is_told_by_its_groups(
+    cluster: Cluster, admin: PostgresDatabaseAdmin, order: ProvisioningOrder
+) -> None:
+    """Their comment names the cluster they were made for; at another one, one statement puts that right."""
+    groups = order.groups
+    named = (
+        "SELECT array_agg(DISTINCT substr(shobj_description(oid, 'pg_authid'), 12)::json ->> 'resource') FROM pg_roles"
+        " WHERE rolname IN (%s, %s, %s, %s)"
+    )
+    names = (groups.read, groups.write, groups.operate, groups.attic)
+    there, elsewhere = (
+        replace(order, instances=replace(order.instances, resource_id=resource_id))
+        for resource_id in ("cluster-ABC", "cluster-XYZ")
+    )
+    admin.provision(there)
+    before = cluster.ask(named, *names)
+    with cluster.watch_statements() as again:
+        admin.provision(there)
+    with cluster.watch_statements() as moved:
+        admin.provision(elsewhere)
+
+    assert (["cluster-ABC"], ["cluster-XYZ"]) == (before, cluster.ask(named, *names))
+    assert [] == again
+    (statement,) = moved
+    assert 4 == statement.count("COMMENT ON ROLE")
+
+
+def test_single_instance_is_a_place_like_a_cluster(
+    cluster: Cluster, admin: PostgresDatabaseAdmin, order: ProvisioningOrder
+) -> None:
+    """It has one endpoint, also when a standby in another zone waits to take it over."""
+    host = f"my-db.abc123.{REGION}.rds.amazonaws.com"
+    cluster.proxy.add_host(host)
+    instances = DatabaseInstances(writer=Endpoint(host=host, port=cluster.proxy.port), resource_id="db-ABC")
+    changes: dict[str, Any] = {"kind": DatabaseKind.INSTANCE, "identifier": "my-db"}
+    order = replace(
+        order,
+        facts=replace(order.facts, **changes),
+        location=replace(order.location, **changes),
+        instances=instances,
+    )
+    require_own_endpoints(instances, kind=DatabaseKind.INSTANCE, identifier="my-db", region=REGION)
+    admin.provision(order)
+    admin.try_login(order)
+
+    assert admin.revoke(the_end_of(order)).is_dropped
 
 
 def test_changed_settings_are_put_back(
@@ -145,6 +195,24 @@ def test_order_that_crosses_another_change_is_carried_out_all_the_same(
         crossing.result(SECONDS_TO_WAIT)
 
     assert CONNECTION_LIMIT == cluster.ask("SELECT rolconnlimit FROM pg_roles WHERE rolname = %s", order.facts.role)
+
+
+def test_user_who_is_parked_past_our_lock_while_they_are_renewed_may_log_in(
+    cluster: Cluster, admin: PostgresDatabaseAdmin, order: ProvisioningOrder
+) -> None:
+    """From another database of the cluster, after it was seen that they may and before they were renewed."""
+    admin.provision(order)
+    renewal = replace(order, facts=replace(order.facts, request_id="R-BBBBBB"))
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'drawbridge' AND wait_event_type = 'Lock'"
+    with ThreadPoolExecutor(1) as pool, cluster.server.connect("stock") as holder:
+        holder.execute(f"COMMENT ON ROLE {order.facts.role} IS 'never seen'".encode())
+        renewing = pool.submit(admin.provision, renewal)
+        wait_until(lambda: cluster.ask(waiting) == 1)
+        cluster.do("ALTER ROLE {} NOLOGIN", order.facts.role)
+        holder.rollback()
+        renewing.result(SECONDS_TO_WAIT)
+
+    admin.try_login(renewal)
 
 
 def test_sixteen_revocations_at_once(cluster: Cluster, admin: PostgresDatabaseAdmin, location: Location) -> None:
