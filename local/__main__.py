@@ -19,7 +19,11 @@ from local.workspace import Workspace
 
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 BY_HAND = """
-The workspace stays open until Ctrl-C. From another terminal, in this folder:
+The workspace stays open until Ctrl-C. Use it in a browser:
+
+  {page}
+
+or from another terminal, in this folder:
 
   .venv/bin/python -m local slack bob "/db-access my-reports-location r 15m"
   .venv/bin/python -m local press carol approve
@@ -39,8 +43,11 @@ def main(arguments: Sequence[str]) -> int:
     slack.add_argument("text", help='for example "/db-access my-aurora-location r"')
     press = verbs.add_parser("press", help="press a button as somebody, on the newest card that has it")
     press.add_argument("person", choices=PEOPLE)
-    press.add_argument("action", help="approve, deny, show_token, first_time or end")
+    press.add_argument("action", help="approve, deny, show_token, extend_30, end and so on, as its button is called")
     press.add_argument("request", nargs="?", default="", help="the id of a request, when there are several")
+    fill = verbs.add_parser("fill", help="fill in the form that somebody has open, and send it")
+    fill.add_argument("person", choices=PEOPLE)
+    fill.add_argument("fields", nargs="*", metavar="NAME=VALUE", help='for example reason="Not now"')
     status = verbs.add_parser("status", help="what somebody sees in Slack, and what runs behind it")
     status.add_argument("person", nargs="?", choices=PEOPLE, default="alice")
     given = parser.parse_args(arguments)
@@ -53,6 +60,8 @@ def main(arguments: Sequence[str]) -> int:
             print(remote.type_command(given.person, given.text))
         elif given.verb == "press":
             print(remote.press(given.person, given.action, given.request))
+        elif given.verb == "fill":
+            print(remote.fill(given.person, given.fields))
         else:
             print(remote.describe(given.person))
     except (AccessError, StoryError, PostgresError, remote.NoWorkspaceError) as error:
@@ -68,13 +77,13 @@ def _demo(wanted_port: str) -> None:
     ports = _choose_ports(wanted_port)
     print("Drawbridge on this machine: real functions, real PostgreSQL, stand-ins for AWS and Slack. Starting", end="")
     with Workspace(ports=ports, tell=lambda part: print(f" · {part}", end="", flush=True)) as workspace:
-        print()
+        print(f"\n\nLook at it, and join in: {workspace.slack.page_url}")
         story = Story(workspace)
         story.play()
         print(f"\nThe story is over after {max(story.marks.values()):.1f} s.")
         if sys.stdin.isatty():
             with remote.registered(workspace):
-                print(BY_HAND.format(shell=workspace.shells.directory / "alice"))
+                print(BY_HAND.format(page=workspace.slack.page_url, shell=workspace.shells.directory / "alice"))
                 _stay(workspace)
     print("Everything is closed; nothing is left running.")
 

@@ -17,6 +17,7 @@ from moto.ec2.models import ec2_backends
 
 from local import seed
 from local.aws import LocalAws
+from local.behind import Behind
 from local.functions import CREDENTIALS, KEY, aws_settings, environment, function_settings, load_functions, logs_to
 from local.iam_proxy import CertificateAuthority, IamProxy
 from local.postgres import PostgresServer, find_bin_directory
@@ -41,10 +42,13 @@ class Workspace:
         seconds: Mapping[str, int] = SHORT,
         ports: Mapping[str, int] | None = None,
         pending_seconds: float = 0.6,
+        more_catalogue: str = "",
         tell: Callable[[str], object] = str,
     ) -> None:
         self._seconds, self._ports, self._pending_seconds, self._tell = seconds, ports or {}, pending_seconds, tell
+        self._more_catalogue = more_catalogue
         self._running_since: dict[str, datetime] = {}
+        self._runs: list[float] = []
         self.handlers: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
@@ -74,8 +78,8 @@ class Workspace:
         self._tell("Session Manager")
         targets: dict[tuple[str, int], tuple[str, int]] = {}
         self.sessions = SessionManager(
-            find_instance=lambda wanted: next((each for each in self._instances() if each.instance_id == wanted), None),
-            list_instances=self._instances,
+            find_instance=lambda wanted: next((each for each in self.instances() if each.instance_id == wanted), None),
+            list_instances=self.instances,
             targets=targets,
             caller=principal_of,
             clock=clock,
@@ -94,8 +98,15 @@ class Workspace:
         self.slack = parts.enter_context(_slack(self.aws.api_url))
         self._tell("functions")
         catalogue = self.directory / "catalogue.toml"
-        seed.write_catalogue(catalogue, subnets=seed.seed_account(), ports=self._ports)
+        seed.write_catalogue(catalogue, subnets=seed.seed_account(), ports=self._ports, more=self._more_catalogue)
         self.state_machine = seed.create_state_machine()
+        self.slack.behind = Behind(
+            state_machine=self.state_machine,
+            states_entered=self.states_entered,
+            instances=self.instances,
+            bastion_seconds=self.bastion_seconds,
+            database=self.database,
+        ).facts
         settings = function_settings(
             state_machine=self.state_machine,
             slack_api=self.slack.api_url,
@@ -121,9 +132,14 @@ class Workspace:
 
     def bastion_state(self) -> str:
         """What EC2 says of the newest bastion, or "absent"."""
-        return next((instance.state for instance in reversed(self._instances())), "absent")
+        return next((instance.state for instance in reversed(self.instances())), "absent")
 
-    def _instances(self) -> list[Instance]:
+    def bastion_seconds(self) -> float:
+        """How long instances have been running so far, all together."""
+        now = datetime.now(UTC)
+        return sum(self._runs) + sum((now - since).total_seconds() for since in list(self._running_since.values()))
+
+    def instances(self) -> list[Instance]:
         """EC2's instances; an agent starts booting when its instance is first seen running."""
         states = {
             instance.id: instance.instance_state.name
@@ -133,8 +149,8 @@ class Workspace:
         for name, state in states.items():
             if state == "running":
                 self._running_since.setdefault(name, datetime.now(UTC))
-            else:
-                self._running_since.pop(name, None)
+            elif started := self._running_since.pop(name, None):
+                self._runs.append((datetime.now(UTC) - started).total_seconds())
         since = self._running_since
         return [Instance(instance_id=name, state=states[name], running_since=since.get(name)) for name in states]
 

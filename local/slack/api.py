@@ -1,42 +1,25 @@
-"""One Slack workspace with one app: what people see and do, the Web API, signed requests in between."""
+"""One Slack workspace with one app: what people see and do, signed requests to the app, its calls, and its page."""
 
 import hmac
 import json
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from http.client import HTTPConnection, HTTPException
-from http.server import BaseHTTPRequestHandler
-from socketserver import ThreadingTCPServer
-from threading import Condition, Thread
-from typing import Any, NamedTuple, TypeVar
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from typing import Any, NamedTuple
+from urllib.parse import urlencode, urlsplit
 
-from local.slack.block_checker import Json, answer_of, check_blocks, check_view, elements, state_values, with_ids
+from local.slack.block_checker import Json, answer_of, elements, state_values
+from local.slack.methods import Methods
+from local.slack.team import BOT, NotOnScreenError, SlackError, SlackUser, T, only, require_view
+from local.slack.web import Door, Request, Response
 
-T = TypeVar("T")
-BOT = {"user": "U0BOT", "bot_id": "B0BOT"}
-SCOPES = {"auth": "", "views": "", "chat": "chat:write", "users": "users:read", "conversations": "im:write"}
-WITHOUT_EFFECT = {"token", "team_id", "unfurl_links", "unfurl_media", "include_locale"}
-UNSET = dict.fromkeys(("title", "submit", "close")) | dict.fromkeys(("private_metadata", "callback_id"), "")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SlackUser:
-    """An account as `users.info` shows it; an outsider's `team_id` is another workspace's."""
-
-    id: str
-    name: str
-    team_id: str
-    deleted: bool = False
-    is_bot: bool = False
-    is_restricted: bool = False
-    is_ultra_restricted: bool = False
-    is_stranger: bool = False
+__all__ = ["BOT", "Answer", "Call", "NotOnScreenError", "SlackError", "SlackStandIn", "SlackUser"]
+MOST_SECONDS_OF_WAITING = 20.0  # of a page, for the next change
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,25 +42,12 @@ class Call(NamedTuple):
     answer: Json
 
 
-class NotOnScreenError(LookupError):
-    """Slack's clients don't offer a person what was tried: an unseen message, a button that isn't there."""
+class Fault(NamedTuple):
+    """What a call gets instead of its answer: a refusal at once, or silence, before or after it took effect."""
 
-
-class SlackError(Exception):
-    """Slack refuses what the app sent; `answer` is the body of its refusal."""
-
-    def __init__(self, error: str, problems: Sequence[object] = (), status: int = 200, **more: str) -> None:
-        super().__init__(error)
-        self.status, self.headers = status, {"Retry-After": "1"} if status == 429 else {}
-        messages = [f"[ERROR] {problem}" for problem in problems]
-        self.answer: Json = {"ok": False, "error": error, "response_metadata": {"messages": messages}} | more
-
-
-def only(found: Sequence[T], name: str) -> T:
-    """The one thing of this name. Raises NotOnScreenError."""
-    if len(found) != 1:
-        raise NotOnScreenError(f"There are {len(found)} things called {name!r} on this person's screen.")
-    return found[0]
+    refusal: SlackError
+    silent_seconds: float = 0.0
+    takes_effect: bool = False
 
 
 def find_element(blocks: list[Json], names: set[str], is_button: bool) -> tuple[Json, Json]:
@@ -87,56 +57,33 @@ def find_element(blocks: list[Json], names: set[str], is_button: bool) -> tuple[
 
 
 @dataclass(kw_only=True, eq=False)
-class SlackStandIn:
-    """One team and one app; `people` and the members of `channels` may change meanwhile.
+class SlackStandIn(Methods):
+    """Requests go to `deliver_to`. `behind` says what the page shows beside Slack. People see modals in a stack of three."""
 
-    U0BOT is a member only where `channels` says so; requests go to `deliver_to`; views are not stacked.
-    """
-
-    manifest: Json
-    team: str
-    users: Sequence[SlackUser]
-    channels: dict[str, tuple[str, Collection[str]]]
-    signing_secret: str = field(repr=False)
-    bot_token: str = field(repr=False)
-    clock: Callable[[], float]
-    app_id: str = "A0EXAMPLE"
     request_timeout_seconds: float = 3.0
     deliver_to: str = ""
+    behind: Callable[[], Json] = dict
 
     def __post_init__(self) -> None:
-        self.people = {user.id: user for user in self.users}
-        self._direct = {user: f"D{user[1:]}" for user in self.people}
-        direct = {place: ("directmessage", {user, BOT["user"]}) for user, place in self._direct.items()}
-        self.channels = self.channels | direct
+        super().__post_init__()
         self.calls, self.requests = list[Call](), list[Call]()
-        self._scopes: list[str] = self.manifest["oauth_config"]["scopes"]["bot"]
-        self._messages: dict[str, list[Json]] = defaultdict(list)
-        self._views, self._hooks = dict[str, Json](), dict[str, Json]()
-        self._triggers: dict[str, tuple[str, float]] = {}
-        self._failures: dict[str, list[SlackError]] = {}
-        self._last_ts, self._changed = 0, Condition()
-        self._server = ThreadingTCPServer(("127.0.0.1", 0), type("Handler", (Handler,), {"stand_in": self}))
-        self._origins = [f"http://{host}:{self._server.server_address[1]}" for host in ("127.0.0.1", "localhost")]
-        self._thread = Thread(target=self._server.serve_forever, args=(0.02,))
-        self.api_url = f"{self._origins[0]}/api/"
+        self._faults: dict[str, list[Fault]] = {}
+        self._entered: dict[tuple[str, str], Json] = defaultdict(dict)
+        self._read: dict[tuple[str, str], str] = defaultdict(str)
+        self._stopping = False
+        self._door = Door(self.receive)
+        self.page_url, self.api_url = f"{self._door.origins[0]}/", f"{self._door.origins[0]}/api/"
 
     def start(self) -> "SlackStandIn":
-        self._thread.start()
+        self._door.start()
         return self
 
     def stop(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        with self._change():
+            self._stopping = True
+        self._door.stop()
 
     __enter__, __exit__ = start, stop
-
-    @contextmanager
-    def _change(self) -> Iterator[None]:
-        with self._changed:
-            yield
-            self._changed.notify_all()
 
     def wait_for(self, predicate: Callable[[], T], timeout: float) -> T:
         """The predicate's first true value, asked after every change. Raises TimeoutError."""
@@ -147,7 +94,12 @@ class SlackStandIn:
 
     def fail_next(self, method: str, error: str = "ratelimited", status: int = 200, times: int = 1) -> None:
         """The next calls of a method (or response_url) change nothing and get this; a 429 says: in 1 s."""
-        self._failures.setdefault(method, []).extend([SlackError(error, status=status)] * times)
+        self._faults.setdefault(method, []).extend([Fault(SlackError(error, status=status))] * times)
+
+    def hang_next(self, method: str, seconds: float, *, takes_effect: bool = False, times: int = 1) -> None:
+        """The next calls of a method get no answer for so long, then a 504; with `takes_effect` they are carried out first."""
+        fault = Fault(SlackError("timeout", status=504), seconds, takes_effect)
+        self._faults.setdefault(method, []).extend([fault] * times)
 
     def messages(self, channel: str, only_for: str | None = None) -> list[Json]:
         """The channel's messages as they are now, oldest first: everybody's, or one person's ephemerals."""
@@ -164,20 +116,48 @@ class SlackStandIn:
         return self.messages(self._direct[user])
 
     def view_of(self, user: str) -> Json | None:
-        """The modal in front of this person."""
-        return deepcopy(self._views.get(user))
-
-    def state(self, user: str = "") -> Json:
-        """Who there is, and all that this person sees."""
+        """The view in front of this person: the top of their modal."""
         with self._changed:
+            return deepcopy(self._views[user][-1]) if self._views[user] else None
+
+    def home_of(self, user: str) -> Json | None:
+        """What the app has published on this person's Home tab."""
+        with self._changed:
+            return deepcopy(self._homes.get(user))
+
+    def unread(self, user: str) -> dict[str, int]:
+        """How many messages this person has not looked at yet, by channel; ephemerals don't count."""
+        mine = [channel for channel, (_, members) in self.channels.items() if user in members]
+        with self._changed:
+            new = {place: [m for m in self._messages[place] if m["ts"] > self._read[user, place]] for place in mine}
+            return {place: sum("only_for" not in m for m in messages) for place, messages in new.items()}
+
+    def read(self, user: str, channel: str) -> Answer:
+        """Looks at a channel to its end."""
+        _, place = self._on_screen(user, channel)
+        if self.unread(user)[place]:
+            with self._change():
+                self._read[user, place] = self._messages[place][-1]["ts"]
+        return Answer()
+
+    def state(self, user: str = "", after: str = "") -> Json:
+        """Who there is, and all that this person sees; with `after`, once a version later than that is there, or in a while."""
+        with self._changed:
+            has_news = lambda: self._stopping or str(self._version) != after  # noqa: E731 -- read at each change
+            self._changed.wait_for(has_news, MOST_SECONDS_OF_WAITING if after else 0)
             mine = {channel: name for channel, (name, members) in self.channels.items() if user in members}
             seen = {"channels": mine, "messages": {channel: self.messages(channel) for channel in mine}}
             seen |= {"ephemerals": {channel: self.ephemerals(user, channel) for channel in mine}}
-            return seen | {"view": self.view_of(user), "users": {key: self.people[key].name for key in self.people}}
+            seen |= {"view": self.view_of(user), "depth": len(self._views[user]), "home": self.home_of(user)}
+            seen |= {"people": [asdict(person) for person in self.people.values()], "team": self.team}
+            seen |= {"unread": {person: self.unread(person) for person in self.people}, "now": self._new_ts()}
+            return seen | {"features": self.manifest["features"], "version": str(self._version)}
 
     def command(self, user: str, channel: str, text: str) -> Answer:
         """Types a line, `/name` and its text, in a channel."""
         person, place = self._on_screen(user, channel)
+        if place in self._direct.values() and self._app_home.get("messages_tab_read_only_enabled"):
+            raise NotOnScreenError("Sending messages to this app has been turned off.")
         name, _, rest = text.partition(" ")
         urls = {entry["command"]: entry["url"] for entry in self.manifest["features"]["slash_commands"]}
         if name not in urls or "commands" not in self._scopes or person.team_id != self.team:
@@ -197,81 +177,155 @@ class SlackStandIn:
         return Answer(status=200, text=shown["text"], blocks=shown["blocks"], ephemeral="only_for" in shown)
 
     def press(
-        self, user: str, channel: str, ts: str, action_id: str, block_id: str = "", confirm: bool = True
+        self,
+        user: str,
+        channel: str,
+        ts: str,
+        action_id: str,
+        block_id: str = "",
+        confirm: bool = True,
+        value: Any = None,
     ) -> Answer:
-        """Presses a message's button; `confirm` is the answer to its dialog, if it has one."""
+        """Presses a message's button or chooses `value` in its menu; `confirm` answers the dialog, if there is one."""
         _, place = self._on_screen(user, channel)
         seen = [message for message in self._messages[place] if message.get("only_for", user) == user]
         source = only([message for message in seen if message["ts"] == ts], ts)
         container = {"type": "message", "message_ts": ts, "channel_id": place, "is_ephemeral": "only_for" in source}
         shown: Json = {"container": container, "channel": {"id": place, "name": self.channels[place][0]}}
-        shown |= {"state": {"values": state_values(source["blocks"], {})}} | self._new_trigger(user, place, source)
         shown |= {} if "only_for" in source else {"message": source}
-        return self._press(user, source["blocks"], {action_id, block_id} - {""}, confirm, shown)
+        values = self._entered[user, ts] = state_values(source["blocks"], self._entered[user, ts])
+        shown |= {"state": {"values": values}} | self._new_trigger(user, place, source)
+        return self._press(user, source["blocks"], {action_id, block_id} - {""}, confirm, value, values, shown)
 
-    def press_in_view(self, user: str, action_id: str, block_id: str = "", confirm: bool = True) -> Answer:
-        """Presses a button in the open modal."""
-        view = self._open_view(user)
+    def press_in_view(
+        self,
+        user: str,
+        action_id: str,
+        block_id: str = "",
+        confirm: bool = True,
+        value: Any = None,
+        values: Mapping[str, Any] | None = None,
+        at_home: bool = False,
+    ) -> Answer:
+        """Presses or chooses in the open modal, or in the Home tab; `values` is what was filled in before, as in `submit`."""
+        homes = [home for person, home in self._homes.items() if person == user]
+        view = only(homes, "Home tab") if at_home else self._open_view(user)
+        self._fill(view, values or {})
         shown = {"container": {"type": "view", "view_id": view["id"]}, "view": view} | self._new_trigger(user)
-        return self._press(user, view["blocks"], {action_id, block_id} - {""}, confirm, shown)
+        names, entered = {action_id, block_id} - {""}, view["state"]["values"]
+        return self._press(user, view["blocks"], names, confirm, value, entered, shown)
 
-    def _press(self, user: str, blocks: list[Json], names: set[str], confirm: bool, shown: Json) -> Answer:
-        block, element = find_element(blocks, names, is_button=True)
+    def _press(
+        self, user: str, blocks: list[Json], names: set[str], confirm: bool, value: Any, entered: Json, shown: Json
+    ) -> Answer:
+        block, element = find_element(blocks, names, is_button=value is None)
+        if block["type"] == "input" and not block.get("dispatch_action"):
+            raise NotOnScreenError(f"{element['action_id']!r} is only sent with its form.")
+        given = {} if value is None else answer_of(element, value)
         if "confirm" in element and not confirm:
             return Answer()
-        action = {name: element[name] for name in element.keys() & {"type", "action_id", "text", "value"}}
+        if element["action_id"] in entered.get(block["block_id"], {}):
+            entered[block["block_id"]][element["action_id"]] |= given
+        action = {name: element[name] for name in element.keys() & {"type", "action_id", "text", "value"}} | given
         action |= {"block_id": block["block_id"], "action_ts": self._new_ts()}
         sent = self._interact(user, "block_actions", shown | {"actions": [action]})
         return Answer(status=sent["status"], error=sent["error"])
 
-    def submit(self, user: str, values: Mapping[str, str]) -> Answer:
-        """Fills in the open modal, by action_id or block_id, and presses its submit button."""
+    def submit(self, user: str, values: Mapping[str, Any]) -> Answer:
+        """Fills in the open modal and presses its submit button; `values` by action_id, block_id or {block_id: {action_id: }}."""
         view = only([view for view in [self._open_view(user)] if view["submit"]], "submit button")
+        self._fill(view, values)
         state = view["state"]["values"]
-        for name, given in values.items():
-            block, element = find_element(view["blocks"], {name}, is_button=False)
-            state[block["block_id"]][element["action_id"]] |= answer_of(element, given)
         needed = [b["block_id"] for b in view["blocks"] if b["type"] == "input" and not b.get("optional")]
-        if empty := [key for key in needed for answer in state[key].values() if None in answer.values()]:
+        if empty := [
+            k for k in needed for given in state[k].values() if None in given.values() or [] in given.values()
+        ]:
             return Answer(errors=dict.fromkeys(empty, "Please complete this required field."))
         sent = self._interact(user, "view_submission", {"view": view, "response_urls": [], **self._new_trigger(user)})
-        reply: Json = {"response_action": "none"} if sent["error"] else json.loads(sent["body"] or "{}")
+        if sent["error"]:
+            return Answer(status=sent["status"], error=sent["error"])
+        try:
+            with self._change():
+                return self._follow(user, view, json.loads(sent["body"] or "{}"))
+        except (SlackError, ValueError, LookupError, TypeError, AttributeError):
+            return Answer(status=200, error=f"Slack can't use the response {sent['body']!r}")
+
+    def _follow(self, user: str, view: Json, reply: Json) -> Answer:
+        match reply.get("response_action"):
+            case "errors" if reply["errors"].keys() <= view["state"]["values"].keys():
+                return Answer(status=200, errors=reply["errors"])
+            case "update":
+                require_view(reply["view"])
+                self._write_view(view, reply["view"])
+            case "push":
+                require_view(reply["view"])
+                self._push(user, reply["view"])
+            case "clear":
+                self._views[user].clear()
+            case None:
+                self._views[user] = [each for each in self._views[user] if each is not view]
+            case unusable:
+                raise LookupError(unusable)
+        return Answer(status=200)
+
+    def _fill(self, view: Json, values: Mapping[str, Any]) -> None:
+        pairs = [({name}, given) for name, given in values.items() if not isinstance(given, Mapping)]
+        nested = [(name, given) for name, given in values.items() if isinstance(given, Mapping)]
+        pairs += [({name, action}, given) for name, inner in nested for action, given in inner.items()]
+        for names, given in pairs:
+            block, element = find_element(view["blocks"], names, is_button=False)
+            view["state"]["values"][block["block_id"]][element["action_id"]] |= answer_of(element, given)
+
+    def close(self, user: str, everything: bool = False) -> Answer:
+        """Closes the view in front, or the whole modal; the app is told only where it asked to be."""
         with self._change():
-            match reply.get("response_action"):
-                case "errors" if reply["errors"].keys() <= state.keys():
-                    return Answer(status=200, errors=reply["errors"])
-                case "update" if not check_view(reply["view"]):
-                    self._write_view(view, reply["view"])
-                case None | "clear":
-                    self._views.pop(user, None)
-                case unusable:
-                    sent["error"] = sent["error"] or f"Slack can't use the response {unusable!r}"
+            stack = self._views[user]
+            closed = [stack.pop() for _ in range(len(stack) if everything else min(1, len(stack)))]
+        answer = Answer()
+        for view in (each for each in closed if each.get("notify_on_close")):
+            sent = self._interact(user, "view_closed", {"view": view, "is_cleared": everything})
+            answer = Answer(status=sent["status"], error=sent["error"])
+        return answer
+
+    def open_app(self, user: str, tab: str = "home") -> Answer:
+        """Looks at the app's `home` or `messages`; the app hears of it where its manifest subscribes to that."""
+        person, place = self._on_screen(user, self._direct.get(user, user))
+        if not self._app_home.get(f"{tab}_tab_enabled") or person.team_id != self.team:
+            raise NotOnScreenError(f"The app shows {person.name} no tab called {tab!r}.")
+        events = self.manifest["settings"].get("event_subscriptions", {"bot_events": []})
+        if "app_home_opened" not in events["bot_events"]:
+            return Answer()
+        event = {"type": "app_home_opened", "user": user, "channel": place, "tab": tab, "event_ts": self._new_ts()}
+        event |= {"view": self.home_of(user)} if tab == "home" and user in self._homes else {}
+        installed = {"team_id": self.team, "user_id": BOT["user"], "is_bot": True, "is_enterprise_install": False}
+        body: Json = {"type": "event_callback", "event": event, "event_id": f"Ev{secrets.token_hex(6).upper()}"}
+        body |= {"team_id": self.team, "api_app_id": self.app_id, "token": "unused", "event_time": int(self.clock())}
+        body |= {"authorizations": [installed | {"enterprise_id": None}]}
+        sent = self.send(events["request_url"], body, is_json=True)
+        if sent["error"]:  # of Slack's three further attempts only the one that comes at once
+            reason = "http_error" if sent["status"] else "http_timeout"
+            retry = {"X-Slack-Retry-Num": "1", "X-Slack-Retry-Reason": reason}
+            sent = self.send(events["request_url"], body, is_json=True, headers=retry)
         return Answer(status=sent["status"], error=sent["error"])
 
-    def close(self, user: str) -> Answer:
-        """Closes the open modal; the app isn't told."""
-        with self._change():
-            self._views.pop(user, None)
-        return Answer()
-
-    def send(self, url: str, form: Mapping[str, str]) -> Json:
-        """Signs and posts a form to the app: its `status`, its `body`, and the `error` that a person sees."""
-        body, now = urlencode(form), str(int(self.clock()))
+    def send(self, url: str, content: Json, *, is_json: bool = False, headers: Mapping[str, str] | None = None) -> Json:
+        """Signs and posts a form or JSON to the app: its `status`, its `body`, and the `error` that a person sees."""
+        body, now = json.dumps(content) if is_json else urlencode(content), str(int(self.clock()))
         signature = hmac.new(self.signing_secret.encode(), f"v0:{now}:{body}".encode(), "sha256").hexdigest()
-        headers = {"X-Slack-Request-Timestamp": now, "X-Slack-Signature": f"v0={signature}"}
-        headers["Content-Type"] = "application/x-www-form-urlencoded"
+        signed = {"X-Slack-Request-Timestamp": now, "X-Slack-Signature": f"v0={signature}", **(headers or {})}
+        signed["Content-Type"] = "application/json" if is_json else "application/x-www-form-urlencoded"
         answer: Json = {"status": None, "body": "", "error": "dispatch_failed"}
         started = time.monotonic()
         connection = HTTPConnection(urlsplit(self.deliver_to).netloc, timeout=self.request_timeout_seconds)
         with suppress(OSError, HTTPException), closing(connection):
-            connection.request("POST", urlsplit(url).path, body, headers)
+            connection.request("POST", urlsplit(url).path, body, signed)
             response = connection.getresponse()
             answer |= {"status": response.status, "body": response.read().decode()}
             answer["error"] = "" if response.status == 200 else "dispatch_failed"
         if time.monotonic() - started >= self.request_timeout_seconds:
             answer = {"status": None, "body": "", "error": "operation_timeout"}
         with self._change():
-            self.requests.append(Call(url, dict(form), dict(answer)))
+            self.requests.append(Call(url, dict(content), dict(answer)))
         return answer
 
     def _interact(self, user: str, kind: str, fields: Json) -> Json:
@@ -288,179 +342,45 @@ class SlackStandIn:
         return only(active, user), only(joined, channel)
 
     def _open_view(self, user: str) -> Json:
-        return only([self._views[user]] if user in self._views else [], "modal")
-
-    def _named(self, reference: str) -> list[str]:
-        names = {f"#{name}": channel for channel, (name, _) in self.channels.items() if channel[0] == "C"}
-        return [channel for channel in (reference, names.get(reference)) if channel in self.channels]
-
-    def _bots_channel(self, reference: str) -> str:
-        found = self._named(reference)
-        if not found or BOT["user"] not in self.channels[found[0]][1]:
-            raise SlackError("not_in_channel" if found else "channel_not_found")
-        return found[0]
-
-    def _new_ts(self) -> str:
-        with self._changed:
-            self._last_ts = max(int(self.clock() * 1_000_000), self._last_ts + 1)
-            return f"{self._last_ts // 1_000_000}.{self._last_ts % 1_000_000:06}"
+        return only(self._views[user][-1:], "modal")
 
     def _new_trigger(self, user: str, place: str = "", source: Json | None = None) -> Json:
         trigger, path = f"{self._new_ts()}.{secrets.token_hex(16)}", secrets.token_hex(12)
         self._triggers[trigger] = (user, self.clock() + 3)
         self._hooks[path] = {"channel": place, "user": user, "source": source, "until": self.clock() + 1800, "uses": 5}
-        return {"trigger_id": trigger} | ({"response_url": f"{self._origins[0]}/hooks/{path}"} if place else {})
+        return {"trigger_id": trigger} | ({"response_url": f"{self._door.origins[0]}/hooks/{path}"} if place else {})
 
-    def _content(self, text: str, blocks: Any) -> Json:
-        problems = check_blocks(blocks or [])
-        faults = {"invalid_blocks": problems, "no_text": not text and not blocks, "msg_too_long": text[4000:]}
-        for error in filter(faults.get, faults):
-            raise SlackError(error, problems)
-        return {"text": text, "blocks": with_ids(blocks or [])}
-
-    def _post(self, place: str, content: Json) -> Json:
-        message = {"type": "message", "ts": self._new_ts(), "app_id": self.app_id, "team": self.team}
-        self._messages[place].append(message | BOT | content)
-        return self._messages[place][-1]
-
-    def _reply(self, hook: Json, reply: Json) -> Json:
-        content = self._content(reply.get("text", ""), reply.get("blocks"))
-        if hook.get("source") and reply.get("replace_original"):
-            hook["source"].update(content)
-            return content
-        seen_by = {} if reply.get("response_type") == "in_channel" else {"only_for": hook["user"]}
-        return self._post(hook["channel"], content | seen_by)
-
-    def _write_view(self, view: Json, given: Json) -> Json:
-        """What the app gives, over the view; fields that keep their ids keep what the person entered."""
-        blocks = with_ids(given["blocks"])
-        state = {"values": state_values(blocks, view.get("state", {"values": {}})["values"])}
-        view |= UNSET | given | {"blocks": blocks, "state": state, "hash": secrets.token_hex(8)}
-        return view
-
-    def _auth_test(self) -> Json:
-        return {"team_id": self.team, "user_id": BOT["user"], "bot_id": BOT["bot_id"]}
-
-    def _users_info(self, user: str) -> Json:
-        if user not in self.people:
-            raise SlackError("user_not_found")
-        return {"user": asdict(self.people[user])}
-
-    def _conversations_open(self, users: str) -> Json:
-        return {"channel": {"id": self._direct[self._users_info(users)["user"]["id"]]}}
-
-    def _chat_postmessage(self, channel: str, text: str = "", blocks: Any = ()) -> Json:
-        if channel in self._direct and not self.manifest["features"]["app_home"]["messages_tab_enabled"]:
-            raise SlackError("messages_tab_disabled")
-        place = self._bots_channel(self._direct.get(channel, channel))
-        message = self._post(place, self._content(text, blocks))
-        return {"channel": place, "ts": message["ts"], "message": message}
-
-    def _chat_postephemeral(self, channel: str, user: str, text: str = "", blocks: Any = ()) -> Json:
-        place = self._bots_channel(channel)
-        if user not in self.channels[place][1]:
-            raise SlackError("user_not_in_channel")
-        return {"message_ts": self._post(place, self._content(text, blocks) | {"only_for": user})["ts"]}
-
-    def _chat_update(self, channel: str, ts: str, text: str = "", blocks: Any = ()) -> Json:
-        place = self._bots_channel(channel)
-        found = [m for m in self._messages[place] if m["ts"] == ts and place == channel]
-        if not found or "only_for" in found[0]:
-            raise SlackError("cant_update_message" if found else "message_not_found")
-        found[0].update(self._content(text, blocks))
-        return {"channel": channel, "ts": ts, "text": text, "message": found[0]}
-
-    def _views_open(self, trigger_id: str, view: Any) -> Json:
-        if problems := check_view(view):
-            raise SlackError("invalid_arguments", problems)
-        user, until = self._triggers.get(trigger_id, ("", -1))
-        if until < self.clock():
-            raise SlackError({-1: "invalid", -2: "exchanged"}.get(int(until), "expired") + "_trigger_id")
-        self._triggers[trigger_id] = (user, -2)
-        key = f"V{secrets.token_hex(6).upper()}"
-        new = {"id": key, "root_view_id": key, "previous_view_id": None, "team_id": self.team, "app_id": self.app_id}
-        self._views[user] = self._write_view(new | BOT, view)
-        return {"view": self._views[user]}
-
-    def _views_update(self, view_id: str, view: Any, hash: str = "") -> Json:  # noqa: A002 -- Slack's name for it
-        if problems := check_view(view):
-            raise SlackError("invalid_arguments", problems)
-        found = [shown for shown in self._views.values() if shown["id"] == view_id]
-        if not found or hash not in {"", found[0]["hash"]}:
-            raise SlackError("hash_conflict" if found else "not_found")
-        return {"view": self._write_view(found[0], view)}
-
-    def _hook(self, path: str, reply: Json) -> Json:
-        hook = self._hooks.get(path, {"uses": 0, "until": 0})
-        if not hook["uses"] or hook["until"] < self.clock():
-            raise SlackError("expired_url" if hook["uses"] else "used_url")
-        hook["uses"] -= 1
-        self._reply(hook, reply)
-        return {}
-
-    def _method(self, method: str, headers: Any, arguments: Json) -> Json:
-        family, authorization = method.partition(".")[0], headers["Authorization"]
-        function = getattr(self, f"_{method.replace('.', '_')}".lower(), None)
-        if family not in SCOPES or not callable(function):
-            raise SlackError("unknown_method")
-        if authorization != f"Bearer {self.bot_token}":
-            raise SlackError("invalid_auth" if authorization else "not_authed")
-        if SCOPES[family] not in ("", *self._scopes):
-            raise SlackError("missing_scope", needed=SCOPES[family], provided=",".join(self._scopes))
-        try:
-            return dict(function(**{name: arguments[name] for name in arguments.keys() - WITHOUT_EFFECT}))
-        except TypeError as error:
-            raise SlackError("invalid_arguments", [error]) from error
-
-    def _control(self, act: str, arguments: Json) -> tuple[int, Mapping[str, str], Json]:
+    def _control(self, act: str, arguments: Json) -> Response:
         acts: Json = {"POST command": self.command, "POST press": self.press, "GET state": self.state}
         acts |= {"POST view-press": self.press_in_view, "POST submit": self.submit, "POST close": self.close}
+        acts |= {"POST open": self.open_app, "POST read": self.read, "GET behind": self.behind}
         try:
             shown = acts[act](**arguments)
         except (LookupError, TypeError) as error:
-            return 400, {}, {"error": f"{type(error).__name__}: {error}"}
-        return 200, {}, shown if isinstance(shown, dict) else asdict(shown)
+            return Response(content={"error": f"{type(error).__name__}: {error}"}, status=400)
+        return Response(content=shown if isinstance(shown, dict) else asdict(shown))
 
-    def receive(self, verb: str, path: str, headers: Any, body: str) -> tuple[int, Mapping[str, str], Json]:
-        """Answers one HTTP request; under another host's name or from a foreign page, nobody gets any."""
-        if not {f"http://{headers['Host']}", headers.get("Origin", self._origins[0])} <= {*self._origins}:
-            return 403, {}, {"error": "Only programs and pages of this machine may ask the local Slack."}
-        url, is_json = urlsplit(path), "json" in headers.get("Content-Type", "")
-        arguments = dict(parse_qsl(url.query)) | (json.loads(body or "{}") if is_json else dict(parse_qsl(body)))
-        area, _, name = url.path[1:].partition("/")
-        if area == "ui":
-            return self._control(f"{verb} {name}", arguments)
-        called = "response_url" if area == "hooks" else name
-        status, more, answer = 200, {}, {"ok": True}
+    def receive(self, request: Request) -> Response:
+        """Answers one HTTP request that came through the door."""
+        if request.area == "ui":
+            return self._control(f"{request.verb} {request.name}", request.arguments)
+        if request.area not in {"api", "hooks"}:
+            return Response(content={"error": "There is nothing here."}, status=404)
+        is_hook = request.area == "hooks"
+        called = "response_url" if is_hook else request.name
+        status, headers, answer = 200, {}, {"ok": True}
         with self._change():
+            planned = self._faults.get(called)
+            fault = planned.pop(0) if planned else None
             try:
-                if planned := self._failures.get(called):
-                    raise planned.pop(0)
-                done = self._hook(name, arguments) if area == "hooks" else self._method(name, headers, arguments)
-                answer |= deepcopy(done)
+                if fault is None or fault.takes_effect:
+                    answer |= deepcopy(self._hook(request.name, request.arguments) if is_hook else self._call(request))
+                if fault is not None:
+                    raise fault.refusal
             except SlackError as error:
-                status, more, answer = max(error.status, 404 if area == "hooks" else 200), error.headers, error.answer
-            self.calls.append(Call(called, arguments, answer))
-        return status, more, answer
-
-
-class Handler(BaseHTTPRequestHandler):
-    """One request; an idle connection is given up so that `stop` can join its thread."""
-
-    stand_in: SlackStandIn
-    timeout = 5
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
-        status, headers, answer = self.stand_in.receive(self.command, self.path, self.headers, body)
-        content = json.dumps(answer).encode()
-        self.send_response(status)
-        for name, value in {"Content-Type": "application/json", **headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(content)
-
-    do_GET = do_POST  # noqa: N815 -- the base class calls this name
-
-    def log_message(self, *_: object) -> None:
-        """Says nothing."""
+                status, headers, answer = max(error.status, 404 if is_hook else 200), error.headers, error.answer
+            self.calls.append(Call(called, request.arguments, answer))
+        if fault is not None:
+            with self._changed:
+                self._changed.wait_for(lambda: self._stopping, fault.silent_seconds)
+        return Response(content=answer, status=status, headers=headers)

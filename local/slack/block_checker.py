@@ -21,17 +21,21 @@ words             type=plain_text|mrkdwn
 dialog            title!=plain:100 text!=words:300 confirm!=plain:30 deny!=plain:30 style=one:primary|danger
 option            text!=plain:75 value!=str:1-150 description=plain:75
 tick              text!=words:75 value!=str:1-150 description=plain:75
+item              text!=plain:75 value!=str:1-150 description=plain:75 url=web
 button            action_id=id text!=plain:75 value=str:1-2000 url=web style=one:primary|danger confirm=dialog
-overflow          action_id=id options!=list:1-5:option confirm=dialog
+                  accessibility_label=str:1-75
+overflow          action_id=id options!=list:1-5:item confirm=dialog
 static_select     action_id=id options!=list:1-100:option initial_option=option placeholder=plain:150
                   confirm=dialog focus_on_load=flag
 radio_buttons     action_id=id options!=list:1-10:tick initial_option=tick focus_on_load=flag confirm=dialog
+checkboxes        action_id=id options!=list:1-10:tick initial_options=list:1-10:tick focus_on_load=flag
+                  confirm=dialog
 plain_text_input  action_id=id placeholder=plain:150 multiline=flag focus_on_load=flag
                   initial_value=str:0-3000 min_length=int:0-3000 max_length=int:1-3000
 image             image_url!=web alt_text!=str:1-2000
-pressed           type=button|overflow|static_select|radio_buttons
-beside            type=button|overflow|static_select|radio_buttons|image
-filled            type=plain_text_input|static_select|radio_buttons
+pressed           type=button|overflow|static_select|radio_buttons|checkboxes
+beside            type=button|overflow|static_select|radio_buttons|checkboxes|image
+filled            type=plain_text_input|static_select|radio_buttons|checkboxes
 remark            type=plain_text|mrkdwn|image
 emphasis          bold=flag italic=flag strike=flag code=flag
 text              text!=str:1-12000 style=emphasis
@@ -58,8 +62,10 @@ on_card           type=section|actions|context|header|divider|rich_text|input|ma
 on_form           type=section|actions|context|header|divider|rich_text|input
 message           blocks=list:0-50:on_card
 modal             title!=plain:24 blocks!=list:1-100:on_form submit=plain:24 close=plain:24
-                  callback_id=id private_metadata=str:0-3000
-view              type=modal
+                  callback_id=id private_metadata=str:0-3000 notify_on_close=flag clear_on_close=flag
+home              blocks!=list:1-100:on_form callback_id=id private_metadata=str:0-3000
+a_modal           type=modal
+a_home            type=home
 """
 
 
@@ -105,10 +111,10 @@ WHOLE: list[tuple[str, Callable[[Json], bool], str]] = [  # asked of objects who
     ("actions", lambda o: differ(o["elements"], "action_id"), "repeats an action_id"),
     ("plain_text_input", lambda o: o.get("min_length", 0) <= o.get("max_length", 3000), "min > max"),
     ("static_select radio_buttons", lambda o: o.get("initial_option") in [None, *o["options"]], ABSENT),
-    ("message modal", lambda o: differ(o["blocks"], "block_id"), "repeats a block_id"),
-    ("message modal", lambda o: json.dumps(o).count('"focus_on_load": true') < 2, "repeats focus_on_load"),
+    ("checkboxes", lambda o: all(tick in o["options"] for tick in o.get("initial_options", [])), ABSENT),
+    ("message modal home", lambda o: differ(o["blocks"], "block_id"), "repeats a block_id"),
+    ("message modal home", lambda o: json.dumps(o).count('"focus_on_load": true') < 2, "repeats focus_on_load"),
     ("modal", lambda o: "submit" in o or "input" not in [b["type"] for b in o["blocks"]], "needs submit"),
-    ("modal", lambda o: len(json.dumps(o)) <= 250_000, "is larger than 250 KB"),
 ]
 
 
@@ -143,9 +149,10 @@ def check_blocks(blocks: Any) -> list[Problem]:
     return list(check({"blocks": blocks}, "message", ""))
 
 
-def check_view(view: Any) -> list[Problem]:
-    """Every violation in a modal."""
-    return list(check(view, "view", "/view"))
+def check_view(view: Any, kind: str = "modal") -> list[Problem]:
+    """Every violation in a view that has to be a `modal` or a `home`."""
+    too_large = [Problem(pointer="/view", text="is larger than 250 KB")] if len(json.dumps(view)) > 250_000 else []
+    return [*check(view, f"a_{kind}", "/view"), *too_large]
 
 
 def elements(blocks: list[Json]) -> list[tuple[Json, Json]]:
@@ -164,16 +171,23 @@ def with_ids(blocks: list[Json]) -> list[Json]:
     return filled
 
 
-def answer_of(field: Json, given: str | None = None) -> Json:
-    """A field's part of a payload: this text or option, else its initial one. Raises LookupError."""
+def answer_of(field: Json, given: Any = None) -> Json:
+    """A field's part of a payload: this text, option or list of options, else its initial one. Raises LookupError."""
     if field["type"] == "plain_text_input":
         if given and not field.get("min_length", 0) <= len(given) <= field.get("max_length", 3000):
             raise LookupError(f"{field['action_id']!r} takes no text of {len(given)} characters.")
         return {"value": (field.get("initial_value") if given is None else given) or None}
-    offered = {None: field.get("initial_option")} | {option["value"]: option for option in field["options"]}
-    if given not in offered:
-        raise LookupError(f"{field['action_id']!r} does not offer {given!r}.")
-    return {"selected_option": offered[given]}
+    offered, many = {option["value"]: option for option in field["options"]}, field["type"] == "checkboxes"
+    if given is None:
+        return (
+            {"selected_options": field.get("initial_options", [])}
+            if many
+            else {"selected_option": field.get("initial_option")}
+        )
+    if lacking := [value for value in (given if many else [given]) if value not in offered]:
+        raise LookupError(f"{field['action_id']!r} does not offer {lacking[0]!r}.")
+    chosen = [option for value, option in offered.items() if value in given] if many else offered[given]
+    return {"selected_options" if many else "selected_option": chosen}
 
 
 def state_values(blocks: list[Json], entered: Json) -> Json:

@@ -1,5 +1,6 @@
 """The Block Kit checker refuses what is just over a limit, names its place, and accepts what is just inside."""
 
+import json
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from slack_sdk.models.blocks import Block
 
-from local.slack.block_checker import Problem, check_blocks, check_view, state_values, with_ids
+from local.slack.block_checker import Problem, answer_of, check_blocks, check_view, state_values, with_ids
 
 Json = dict[str, Any]
 
@@ -52,6 +53,10 @@ def overflow(count: int) -> Json:
     return {"type": "overflow", "options": options(count)}
 
 
+def ticks(**fields: Any) -> Json:
+    return {"type": "checkboxes", "options": options(2)} | fields
+
+
 def typing(**fields: Any) -> Json:
     return {"type": "plain_text_input"} | fields
 
@@ -81,8 +86,20 @@ def modal(*blocks: Json, **fields: Any) -> Json:
     return {"type": "modal", "title": plain(), "submit": plain(), "blocks": list(blocks)} | fields
 
 
+def home(*blocks: Json, **fields: Any) -> Json:
+    return {"type": "home", "blocks": list(blocks)} | fields
+
+
 def without(given: Json, *names: str) -> Json:
     return {name: given[name] for name in given if name not in names}
+
+
+def of_size(length: int) -> Json:
+    """A modal whose JSON has this many characters."""
+    most = [section(text=mrkdwn(3000))] * 80
+    missing = length - len(json.dumps(modal(*most, *[section(text=mrkdwn(0))] * 4)))
+    sizes = [missing // 4] * 3 + [missing - 3 * (missing // 4)]
+    return modal(*most, *[section(text=mrkdwn(size)) for size in sizes])
 
 
 IMAGE = {"type": "image", "image_url": "https://example.com/a.png", "alt_text": "a chart"}
@@ -160,6 +177,25 @@ IN_MESSAGES: list[tuple[str, Any, str]] = [
     ("a radio button's too", [actions(radio(initial_option=options(3)[2]))], "/blocks/0/elements/0"),
     ("11 radio buttons", [actions(radio(options=options(11)))], "/blocks/0/elements/0/options"),
     ("6 options in an overflow menu", [actions(overflow(6))], "/blocks/0/elements/0/options"),
+    ("an address of an option that is a script", [actions(overflow(2) | {"options": options(1, url="javascript:x()")})],
+     "/blocks/0/elements/0/options/0/url"),
+    ("an option with an address in a select", [actions(select(options=options(1, url="https://example.com/")))],
+     "/blocks/0/elements/0/options/0/url"),
+    ("a spoken label of 76", [actions(button(accessibility_label="x" * 76))],
+     "/blocks/0/elements/0/accessibility_label"),
+    ("11 checkboxes", [actions(ticks(options=options(11)))], "/blocks/0/elements/0/options"),
+    ("no checkboxes", [actions(ticks(options=[]))], "/blocks/0/elements/0/options"),
+    ("a checkbox text of 76", [actions(ticks(options=options(1, text=mrkdwn(76))))],
+     "/blocks/0/elements/0/options/0/text/text"),
+    ("ticks that aren't offered", [actions(ticks(initial_options=options(3)[2:]))], "/blocks/0/elements/0"),
+    ("no ticks among initial ticks", [actions(ticks(initial_options=[]))],
+     "/blocks/0/elements/0/initial_options"),
+    ("one initial option for checkboxes", [actions(ticks(initial_option=options(1)[0]))],
+     "/blocks/0/elements/0/initial_option"),
+    ("an element that isn't known here", [actions({"type": "datepicker"})], "/blocks/0/elements/0"),
+    ("a rich text list that is indented by 9", [rich({"type": "rich_text_list", "style": "bullet", "indent": 9,
+     "elements": [{"type": "rich_text_section", "elements": [{"type": "text", "text": "x"}]}]})],
+     "/blocks/0/elements/0/indent"),
     ("a markdown block of 12,001", [{"type": "markdown", "text": "x" * 12_001}], "/blocks/0/text"),
     ("rich text without elements", [rich()], "/blocks/0/elements"),
     ("a section in rich text", [rich(section())], "/blocks/0/elements/0"),
@@ -206,8 +242,28 @@ IN_MODALS: list[tuple[str, Any, str]] = [
      "/view/blocks/0/element/placeholder/text"),
     ("two fields with focus", modal(field(typing(focus_on_load=True)), field(select(focus_on_load=True))),
      "/view"),
-    ("more than 250 KB", modal(*[section(text=mrkdwn(3000))] * 85), "/view"),
+    ("a home view as modal", home(section()), "/view"),
+    ("a flag of a modal that is a number", modal(section(), notify_on_close=1), "/view/notify_on_close"),
+    ("checkboxes' placeholder", modal(field(ticks(placeholder=plain()))), "/view/blocks/0/element/placeholder"),
+    ("an overflow menu as field", modal(field(overflow(2))), "/view/blocks/0/element"),
+    ("an initial text of 3001", modal(field(typing(initial_value="x" * 3001))),
+     "/view/blocks/0/element/initial_value"),
+    ("two fields with one id", modal(field(typing(), block_id="a"), field(select(), block_id="a")), "/view"),
+    ("one more than 250 KB", of_size(250_001), "/view"),
 ]  # fmt: skip
+
+IN_HOMES: list[tuple[str, Any, str]] = [
+    ("a modal as home", modal(section()), "/view"),
+    ("no blocks", {"type": "home"}, "/view/blocks"),
+    ("empty blocks", home(), "/view/blocks"),
+    ("101 blocks", home(*[section()] * 101), "/view/blocks"),
+    ("a title", home(section(), title=plain()), "/view/title"),
+    ("a submit button", home(section(), submit=plain()), "/view/submit"),
+    ("a callback_id of 256", home(section(), callback_id="x" * 256), "/view/callback_id"),
+    ("private_metadata of 3001", home(section(), private_metadata="x" * 3001), "/view/private_metadata"),
+    ("two blocks with one id", home(section(block_id="a"), section(block_id="a")), "/view"),
+    ("a block that only messages have", home({"type": "markdown", "text": "x"}), "/view/blocks/0"),
+]
 
 
 @pytest.mark.parametrize(("blocks", "pointer"), [pytest.param(b, p, id=name) for name, b, p in IN_MESSAGES])
@@ -222,6 +278,27 @@ def test_a_violation_in_a_modal_is_pointed_at(view: Any, pointer: str) -> None:
     assert [pointer] == [problem.pointer for problem in check_view(view)]
 
 
+@pytest.mark.parametrize(("view", "pointer"), [pytest.param(v, p, id=name) for name, v, p in IN_HOMES])
+def test_a_violation_in_a_home_tab_is_pointed_at(view: Any, pointer: str) -> None:
+    """One wrong thing in a Home tab gives one problem, at its place."""
+    assert [pointer] == [problem.pointer for problem in check_view(view, "home")]
+
+
+def test_a_home_tab_at_its_limits_is_allowed() -> None:
+    """A hundred blocks, a form among them, and no submit button for it."""
+    blocks = [field(ticks(options=options(10, text=mrkdwn(75))), dispatch_action=True), *[section()] * 99]
+
+    assert [] == check_view(home(*blocks, callback_id="x" * 255, private_metadata="x" * 3000), "home")
+
+
+def test_a_view_of_250_kilobytes_is_allowed() -> None:
+    """The size is that of its JSON."""
+    view = of_size(250_000)
+
+    assert 250_000 == len(json.dumps(view))
+    assert [] == check_view(view)
+
+
 def test_every_limit_itself_is_allowed() -> None:
     """A card and a form that exhaust every limit are without problems."""
     dialog = confirm(title=plain(100), text=mrkdwn(300), confirm=plain(30), deny=plain(30), style="danger")
@@ -233,8 +310,10 @@ def test_every_limit_itself_is_allowed() -> None:
         context(*[mrkdwn(3000)] * 9, IMAGE),
         actions(*[button()] * 22, dialog, widest, menu),
         actions(radio(options=options(10, text=mrkdwn(75)), initial_option=options(1, text=mrkdwn(75))[0])),
+        actions(ticks(options=options(10), initial_options=options(10)), button(accessibility_label="x" * 75)),
+        actions(overflow(1) | {"options": options(5, description=plain(75), url=web_address(3000))}),
         {"type": "markdown", "text": "x" * 12_000},
-        *[{"type": "divider"}] * 44,
+        *[{"type": "divider"}] * 42,
     ]
     form = modal(
         field(typing(min_length=3000, max_length=3000), label=plain(2000), hint=plain(2000), optional=True),
@@ -262,6 +341,49 @@ def test_a_card_that_slacks_own_library_accepts_is_accepted() -> None:
         block.validate_json()
 
     assert [] == check_blocks(card)
+
+
+def test_fields_that_slacks_own_library_accepts_are_accepted() -> None:
+    """Every kind of field and menu passes here and in slack_sdk's models."""
+    blocks = [
+        field(typing(multiline=True, action_id="a")),
+        field(select(action_id="b", placeholder=plain())),
+        field(radio(action_id="c", initial_option=options(1)[0]), hint=plain()),
+        field(ticks(action_id="d", initial_options=options(1)), optional=True, dispatch_action=True),
+        section(accessory=overflow(5) | {"action_id": "e"}),
+        actions(ticks(action_id="f"), confirm() | {"action_id": "g", "accessibility_label": "Approve"}),
+    ]
+    for block in Block.parse_all(blocks):
+        block.validate_json()
+
+    assert ([], []) == (check_blocks(blocks), check_view(modal(*blocks)))
+
+
+@pytest.mark.parametrize(
+    ("element", "given", "answer"),
+    [
+        (ticks(), None, {"selected_options": []}),
+        (ticks(initial_options=options(1)), None, {"selected_options": options(1)}),
+        (ticks(), ["v1", "v0"], {"selected_options": options(2)}),
+        (ticks(initial_options=options(1)), [], {"selected_options": []}),
+        (radio(), "v1", {"selected_option": options(2)[1]}),
+        (overflow(2), "v0", {"selected_option": options(2)[0]}),
+        (typing(initial_value="x"), "", {"value": None}),
+    ],
+)
+def test_an_answer_has_the_form_of_its_field(element: Json, given: Any, answer: Json) -> None:
+    """Checkboxes answer with a list, in the order in which they are offered."""
+    assert answer == answer_of(element, given)
+
+
+@pytest.mark.parametrize(
+    ("element", "given"),
+    [(ticks(), ["v0", "v2"]), (radio(), "v2"), (typing(min_length=3), "xx"), (typing(max_length=3), "xxxx")],
+)
+def test_an_answer_that_is_not_offered_cannot_be_given(element: Json, given: Any) -> None:
+    """A text of the wrong length and options that aren't there."""
+    with pytest.raises(LookupError):
+        answer_of(element | {"action_id": "a"}, given)
 
 
 def test_every_problem_is_reported_at_once() -> None:

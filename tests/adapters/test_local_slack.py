@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slack_bolt import App, BoltRequest
+from slack_bolt import App, BoltRequest, BoltResponse
 from slack_bolt.authorization import AuthorizeResult
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 from slack_sdk.webhook import WebhookClient
 
 from local.slack.api import Answer, NotOnScreenError, SlackStandIn, SlackUser
+from local.slack.web import FILES, PAGE
 
 Json = dict[str, Any]
 MANIFEST: Json = json.loads((Path(__file__).parents[2] / "chalicelib/slack/manifest.json").read_text())
@@ -146,6 +148,23 @@ LEVELS: Json = {
     "action_id": "level",
     "options": [{"text": plain(name), "value": name} for name in ("read", "write")],
 }
+
+
+def menu(kind: str, action_id: str = "level", **fields: Any) -> Json:
+    return {"type": kind, "action_id": action_id, "options": LEVELS["options"]} | fields
+
+
+def a_home(*blocks: Json, **fields: Any) -> Json:
+    return {"type": "home", "blocks": list(blocks or card())} | fields
+
+
+def with_home(*bot_events: str) -> Json:
+    """The product's manifest with a Home tab, and the events that it subscribes to."""
+    manifest = deepcopy(MANIFEST)
+    manifest["features"]["app_home"]["home_tab_enabled"] = True
+    subscription = {"request_url": "https://API/slack/events", "bot_events": list(bot_events)}
+    manifest["settings"]["event_subscriptions"] = subscription
+    return manifest
 
 
 def form(*further: Json, **fields: Any) -> Json:
@@ -407,6 +426,25 @@ class TestMessages:
         assert 40 == len({post.result()["ts"] for post in posts})
         assert {str(number) for number in range(40)} == {message["text"] for message in slack.direct_messages(ALICE)}
 
+    def test_a_reply_belongs_to_its_thread(self, slack: SlackStandIn, client: WebClient) -> None:
+        """It names the message that it replies to, and is told apart when the channel sees it too."""
+        root = client.chat_postMessage(channel="C0APPROVALS", text="Asked")["ts"]
+        client.chat_postMessage(channel="C0APPROVALS", text="Reply", thread_ts=root)
+        client.chat_postMessage(channel="C0APPROVALS", text="Seen by all", thread_ts=root, reply_broadcast=True)
+
+        assert [(None, None), (root, None), (root, "thread_broadcast")] == [
+            (message.get("thread_ts"), message.get("subtype")) for message in slack.messages("C0APPROVALS")
+        ]
+
+    def test_a_reply_needs_a_message(self, slack: SlackStandIn, client: WebClient) -> None:
+        """Neither another channel's message nor an ephemeral starts a thread."""
+        elsewhere = client.chat_postMessage(channel=ALICE, text="x")["ts"]
+        ephemeral = client.chat_postEphemeral(channel="C0APPROVALS", user=BOB, text="x")["message_ts"]
+        reply = {"channel": "C0APPROVALS", "text": "Reply"}
+
+        for ts in (elsewhere, ephemeral):
+            assert "thread_not_found" == refusal(client.chat_postMessage, thread_ts=ts, **reply)["error"]
+
     def test_an_update_changes_the_message_in_place(self, slack: SlackStandIn, client: WebClient) -> None:
         """The same ts shows the new card; text alone takes the old blocks away."""
         posted = client.chat_postMessage(channel="C0APPROVALS", text="Asked", blocks=card())
@@ -534,6 +572,54 @@ class TestPressing:
         assert Answer() == slack.press(BOB, "C0APPROVALS", posted["ts"], "approve", confirm=False)
         assert [] == served.bodies
         assert Answer(status=200) == slack.press(BOB, "C0APPROVALS", posted["ts"], "approve")
+
+    @pytest.mark.parametrize(
+        ("element", "value", "expected"),
+        [
+            (menu("static_select"), "write", {"selected_option": LEVELS["options"][1]}),
+            (menu("radio_buttons"), "read", {"selected_option": LEVELS["options"][0]}),
+            (menu("overflow"), "write", {"selected_option": LEVELS["options"][1]}),
+            (menu("checkboxes"), ["write"], {"selected_options": LEVELS["options"][1:]}),
+        ],
+    )
+    def test_a_choice_reaches_the_listener(
+        self, slack: SlackStandIn, served: Served, client: WebClient, element: Json, value: Any, expected: Json
+    ) -> None:
+        """What was chosen stands in the action, with the type of its element."""
+        served.app.action("level")(lambda ack: ack())
+        posted = client.chat_postMessage(channel="C0APPROVALS", text="x", blocks=card(element))
+        answer = slack.press(BOB, "C0APPROVALS", posted["ts"], "level", value=value)
+        action = served.bodies[0]["actions"][0]
+
+        assert Answer(status=200) == answer
+        assert {"type": element["type"], "action_id": "level", "block_id": "decide", **expected} == {
+            name: action[name] for name in action.keys() - {"action_ts"}
+        }
+
+    def test_a_messages_choices_are_sent_along_and_are_each_persons_own(
+        self, slack: SlackStandIn, served: Served, client: WebClient
+    ) -> None:
+        """state has what this person chose before in this message, and nothing of others."""
+        served.app.action("level")(lambda ack: ack())
+        served.app.action("approve")(lambda ack: ack())
+        posted = client.chat_postMessage(channel="C0APPROVALS", text="x", blocks=card(LEVELS, button("approve")))
+        slack.press(BOB, "C0APPROVALS", posted["ts"], "level", value="write")
+        for user in (BOB, ALICE):
+            slack.press(user, "C0APPROVALS", posted["ts"], "approve")
+        bobs, alices = (body["state"]["values"]["decide"]["level"]["selected_option"] for body in served.bodies[1:])
+
+        assert ("write", None) == (bobs["value"], alices)
+
+    @pytest.mark.parametrize("value", ["admin", ["write"]])
+    def test_what_a_menu_does_not_offer_cannot_be_chosen(
+        self, slack: SlackStandIn, client: WebClient, value: Any
+    ) -> None:
+        """An option that isn't there, and two where one is asked for."""
+        posted = client.chat_postMessage(channel="C0APPROVALS", text="x", blocks=card(LEVELS))
+
+        with pytest.raises((LookupError, TypeError)):
+            slack.press(BOB, "C0APPROVALS", posted["ts"], "level", value=value)
+        assert [] == slack.requests
 
     def test_an_unhandled_button_shows_the_apps_failure(
         self, slack: SlackStandIn, served: Served, client: WebClient
@@ -677,13 +763,95 @@ class TestModals:
 
         assert slack.view_of(ALICE) is None
 
-    def test_a_second_modal_on_top_is_not_supported(self, slack: SlackStandIn, app: App, client: WebClient) -> None:
-        """Views are not stacked here: pushing is refused in both ways, never half done."""
-        view = open_form(slack, app)
-        app.view("ask")(lambda ack: ack(response_action="push", view=form()))
+    def test_a_submission_can_put_a_view_on_top(self, slack: SlackStandIn, app: App, served: Served) -> None:
+        """The one below waits with what was entered; closing the upper one leads back to it."""
+        below = open_form(slack, app)
+        app.view("ask")(lambda ack: ack(response_action="push", view=form(callback_id="more")))
+        slack.submit(ALICE, {"reason": "INC-42"})
+        above = slack.view_of(ALICE) or {}
+        slack.close(ALICE)
+        again = slack.view_of(ALICE) or {}
 
-        assert "push" in slack.submit(ALICE, {"reason": "x"}).error
-        assert "unknown_method" == refusal(client.views_push, trigger_id="1.2.3", view=form())["error"]
+        assert (below["id"], below["id"]) == (above["previous_view_id"], above["root_view_id"])
+        assert "more" == above["callback_id"]
+        assert (below["id"], "INC-42") == (again["id"], again["state"]["values"]["why"]["reason"]["value"])
+
+    def test_a_finished_view_on_top_leads_back_and_clear_ends_all(self, slack: SlackStandIn, app: App) -> None:
+        """An empty acknowledgement closes one view, clear the whole modal."""
+        below = open_form(slack, app)
+        app.view("ask")(lambda ack: ack(response_action="push", view=form(callback_id="more")))
+        app.view("more")(lambda ack, view: ack(response_action="clear") if in_a_hurry(view) else ack())
+        slack.submit(ALICE, {"reason": "x"})
+        slack.submit(ALICE, {"reason": "slowly"})
+        after_one = slack.view_of(ALICE) or {}
+        slack.submit(ALICE, {"reason": "x"})
+        slack.submit(ALICE, {"reason": "fast"})
+
+        assert below["id"] == after_one["id"]
+        assert slack.view_of(ALICE) is None
+
+    def test_three_views_are_the_limit(self, slack: SlackStandIn, app: App, served: Served, client: WebClient) -> None:
+        """The fourth is refused, by answer and by call."""
+        open_form(slack, app)
+        app.view("ask")(lambda ack: ack(response_action="push", view=form()))
+        errors = [slack.submit(ALICE, {"reason": "x"}).error for _ in range(3)]
+        trigger = slack._new_trigger(ALICE)["trigger_id"]
+
+        assert ["", ""] == errors[:2]
+        assert "push" in errors[2]
+        assert "push_limit_reached" == refusal(client.views_push, trigger_id=trigger, view=form())["error"]
+
+    def test_a_call_puts_a_view_on_top_of_an_open_modal_only(
+        self, slack: SlackStandIn, served: Served, client: WebClient
+    ) -> None:
+        """Without one there is nothing to put it on."""
+        served.app.action("approve")(
+            lambda ack, body, client: (
+                ack(),
+                client.views_push(trigger_id=body["trigger_id"], view=form(title=plain("Above"))),
+            )
+        )
+        trigger = a_trigger(slack, served)
+        without = refusal(client.views_push, trigger_id=trigger, view=form())["error"]
+        client.views_open(trigger_id=a_trigger(slack, served), view=form(*card()))
+        slack.press_in_view(ALICE, "approve")
+
+        assert "not_found" == without
+        assert "Above" == (slack.view_of(ALICE) or {})["title"]["text"]
+
+    @pytest.mark.parametrize(("everything", "views"), [(False, 1), (True, 2)])
+    def test_the_app_hears_of_closing_where_it_asked_to(
+        self, slack: SlackStandIn, app: App, served: Served, everything: bool, views: int
+    ) -> None:
+        """view_closed says whether the whole modal was closed; other views go silently."""
+        open_form(slack, app, form(notify_on_close=True))
+        app.view("ask")(lambda ack: ack(response_action="push", view=form(notify_on_close=True)))
+        app.view_closed("ask")(lambda ack: ack())
+        slack.submit(ALICE, {"reason": "x"})
+        answer = slack.close(ALICE, everything=everything)
+        closed = [body for body in served.bodies if body.get("type") == "view_closed"]
+
+        assert Answer(status=200) == answer
+        assert [everything] * views == [body["is_cleared"] for body in closed]
+
+    @pytest.mark.parametrize(
+        "reply",
+        [
+            "nonsense",
+            "[]",
+            '{"response_action": "dance"}',
+            '{"response_action": "update"}',
+            '{"response_action": "push", "view": {}}',
+        ],
+    )
+    def test_an_answer_that_slack_cannot_use_leaves_the_modal_open(
+        self, slack: SlackStandIn, app: App, reply: str
+    ) -> None:
+        """The person sees that it failed, whatever the app wrote."""
+        view = open_form(slack, app)
+        app.view("ask")(lambda: BoltResponse(status=200, body=reply))
+
+        assert "can't use" in slack.submit(ALICE, {"reason": "x"}).error
         assert view["id"] == (slack.view_of(ALICE) or {})["id"]
 
     def test_a_failed_submission_leaves_the_modal_open(self, slack: SlackStandIn, app: App) -> None:
@@ -732,12 +900,178 @@ class TestModals:
         assert view == payload["view"]
         assert "response_url" not in payload
 
+    def test_what_is_filled_in_goes_along_with_a_press(self, slack: SlackStandIn, app: App, served: Served) -> None:
+        """A button in a form sends what stands in the fields by then, and it stays."""
+        open_form(slack, app, form(*card()))
+        app.action("approve")(lambda ack: ack())
+        slack.press_in_view(ALICE, "approve", values={"why": {"reason": "half"}})
+        sent = served.bodies[-1]["view"]["state"]["values"]["why"]["reason"]["value"]
+
+        assert ("half", "half") == (sent, (slack.view_of(ALICE) or {})["state"]["values"]["why"]["reason"]["value"])
+
+    def test_a_field_that_dispatches_is_sent_and_others_are_not(
+        self, slack: SlackStandIn, app: App, served: Served
+    ) -> None:
+        """dispatch_action makes a choice in a form an act; without it the choice waits for the form."""
+        level = {
+            "type": "input",
+            "label": plain("Place"),
+            "element": menu("static_select", "place"),
+            "dispatch_action": True,
+        }
+        open_form(slack, app, form(level))
+        app.action("place")(lambda ack: ack())
+        answer = slack.press_in_view(ALICE, "place", value="write")
+        values = served.bodies[-1]["view"]["state"]["values"]
+
+        assert Answer(status=200) == answer
+        assert ["write"] == [v["place"]["selected_option"]["value"] for v in values.values() if "place" in v]
+        with pytest.raises(NotOnScreenError):
+            slack.press_in_view(ALICE, "level", value="write")
+
+    def test_checkboxes_are_submitted_as_a_list(self, slack: SlackStandIn, app: App, served: Served) -> None:
+        """Required ones need a tick."""
+        extras = {
+            "type": "input",
+            "block_id": "extras",
+            "label": plain("Extras"),
+            "element": menu("checkboxes", "extra"),
+        }
+        open_form(slack, app, form(extras))
+        app.view("ask")(lambda ack: ack())
+        without = slack.submit(ALICE, {"reason": "x"})
+        slack.submit(ALICE, {"extra": ["read", "write"]})
+        sent = served.bodies[-1]["view"]["state"]["values"]["extras"]["extra"]["selected_options"]
+
+        assert {"extras"} == without.errors.keys()
+        assert ["read", "write"] == [option["value"] for option in sent]
+
     def test_there_is_nothing_to_press_without_a_modal(self, slack: SlackStandIn) -> None:
         """Whoever has no modal open can neither press nor submit."""
         with pytest.raises(NotOnScreenError):
             slack.press_in_view(ALICE, "approve")
         with pytest.raises(NotOnScreenError):
             slack.submit(ALICE, {})
+
+
+def in_a_hurry(view: Json) -> bool:
+    return bool(view["state"]["values"]["why"]["reason"]["value"] == "fast")
+
+
+class TestHome:
+    @pytest.fixture
+    def slack(self, clock: Clock) -> Iterator[SlackStandIn]:
+        with a_slack(clock, manifest=with_home("app_home_opened")) as stand_in:
+            yield stand_in
+
+    def test_the_app_hears_that_it_was_opened(self, slack: SlackStandIn, app: App, served: Served) -> None:
+        """A signed event in JSON says who looks at which tab, and what stands there already."""
+        app.event("app_home_opened")(lambda event, client: client.views_publish(user_id=event["user"], view=a_home()))
+        answers = [slack.open_app(ALICE), slack.open_app(ALICE)]
+        first, second = (body["event"] for body in served.bodies)
+
+        assert [Answer(status=200)] * 2 == answers
+        assert {"type": "app_home_opened", "user": ALICE, "channel": "D0ALICE", "tab": "home"} == {
+            name: first[name] for name in first.keys() - {"event_ts"}
+        }
+        assert (slack.home_of(ALICE) or {})["id"] == second["view"]["id"]
+        assert {"event_callback", TEAM, "A0EXAMPLE"} <= {
+            served.bodies[0][name] for name in ("type", "team_id", "api_app_id")
+        }
+
+    def test_the_messages_tab_is_told_apart(self, slack: SlackStandIn, app: App, served: Served) -> None:
+        """Both tabs are the same event."""
+        app.event("app_home_opened")(lambda: None)
+        slack.open_app(ALICE, "messages")
+
+        assert "messages" == served.bodies[0]["event"]["tab"]
+
+    def test_a_failed_event_is_sent_once_more(self, slack: SlackStandIn, served: Served) -> None:
+        """With its number and why, so that the app can tell."""
+        answer = slack.open_app(ALICE)
+
+        assert Answer(status=404, error="dispatch_failed") == answer
+        assert 2 == len(slack.requests)
+        assert served.bodies[0]["event_id"] == served.bodies[1]["event_id"]
+
+    def test_without_the_subscription_nothing_is_sent(self, clock: Clock) -> None:
+        """The tab opens all the same."""
+        with a_slack(clock, manifest=with_home()) as slack:
+            assert Answer() == slack.open_app(ALICE)
+            assert [] == slack.requests
+
+    @pytest.mark.parametrize(("user", "tab"), [(DAVE, "home"), (ALICE, "about"), ("U0NOBODY", "home")])
+    def test_not_everybody_has_every_tab(self, slack: SlackStandIn, user: str, tab: str) -> None:
+        """Outsiders don't see the app's Home, and there are two tabs."""
+        with pytest.raises(NotOnScreenError):
+            slack.open_app(user, tab)
+
+    def test_what_is_published_is_that_persons_alone(self, slack: SlackStandIn, client: WebClient) -> None:
+        """Publishing again keeps the view's id; an old hash is a conflict."""
+        first = client.views_publish(user_id=ALICE, view=a_home())["view"]
+        second = client.views_publish(user_id=ALICE, view=a_home(card()[0]), hash=first["hash"])["view"]
+        conflict = refusal(client.views_publish, user_id=ALICE, view=a_home(), hash=first["hash"])
+
+        assert (first["id"], 1) == (second["id"], len((slack.home_of(ALICE) or {})["blocks"]))
+        assert "hash_conflict" == conflict["error"]
+        assert slack.home_of(BOB) is None
+
+    def test_what_cannot_be_published_is_refused(self, client: WebClient) -> None:
+        """A modal is no Home tab, nobody's Home tab can't be written, and a Home tab can't be opened."""
+        assert "invalid_arguments" == refusal(client.views_publish, user_id=ALICE, view=form())["error"]
+        assert "user_not_found" == refusal(client.views_publish, user_id="U0NOBODY", view=a_home())["error"]
+        assert "invalid_arguments" == refusal(client.views_open, trigger_id="1.2.3", view=a_home())["error"]
+
+    def test_without_a_home_tab_nothing_can_be_published(self, clock: Clock) -> None:
+        """The manifest decides that."""
+        manifest = with_home()
+        manifest["features"]["app_home"]["home_tab_enabled"] = False
+        with a_slack(clock, manifest=manifest) as slack:
+            client = WebClient(token=TOKEN, base_url=slack.api_url)
+
+            assert "not_enabled" == refusal(client.views_publish, user_id=ALICE, view=a_home())["error"]
+            with pytest.raises(NotOnScreenError):
+                slack.open_app(ALICE)
+
+    def test_a_button_there_opens_a_modal_over_it(self, slack: SlackStandIn, served: Served, client: WebClient) -> None:
+        """The payload points at the Home view; its trigger opens a modal."""
+        view = client.views_publish(user_id=ALICE, view=a_home(*card(), form()["blocks"][0]))["view"]
+        served.app.action("approve")(
+            lambda ack, body, client: (ack(), client.views_open(trigger_id=body["trigger_id"], view=form()))
+        )
+        slack.press_in_view(ALICE, "approve", values={"reason": "typed"}, at_home=True)
+        payload = served.bodies[-1]
+
+        assert {"type": "view", "view_id": view["id"]} == payload["container"]
+        assert "typed" == payload["view"]["state"]["values"]["why"]["reason"]["value"]
+        assert "ask" == (slack.view_of(ALICE) or {})["callback_id"]
+
+    def test_without_one_there_is_nothing_to_press(self, slack: SlackStandIn) -> None:
+        """The tab is empty until the app publishes something."""
+        with pytest.raises(NotOnScreenError):
+            slack.press_in_view(ALICE, "approve", at_home=True)
+
+
+class TestReading:
+    def test_messages_are_unread_until_somebody_looks(self, slack: SlackStandIn, client: WebClient) -> None:
+        """Each person for themselves; an update makes nothing unread again, and ephemerals don't count."""
+        posted = client.chat_postMessage(channel="C0APPROVALS", text="one")
+        client.chat_postEphemeral(channel="C0APPROVALS", user=ALICE, text="two")
+        before = slack.unread(ALICE)["C0APPROVALS"]
+        slack.read(ALICE, "C0APPROVALS")
+        client.chat_update(channel="C0APPROVALS", ts=posted["ts"], text="changed")
+
+        assert (1, 0, 1) == (before, slack.unread(ALICE)["C0APPROVALS"], slack.unread(BOB)["C0APPROVALS"])
+
+    def test_nobody_reads_where_they_are_not(self, slack: SlackStandIn) -> None:
+        """Bob's channel is not on Alice's screen."""
+        with pytest.raises(NotOnScreenError):
+            slack.read(ALICE, "C0BOBS")
+
+    def test_nobody_types_where_sending_was_turned_off(self, slack: SlackStandIn) -> None:
+        """The manifest makes the app's messages read-only."""
+        with pytest.raises(NotOnScreenError, match="turned off"):
+            slack.command(ALICE, "D0ALICE", "/db-access")
 
 
 class TestResponseUrls:
@@ -849,6 +1183,16 @@ class TestTheWebApi:
         assert client.users_info(user=BOB)["user"]["deleted"]
         assert "user_not_found" == refusal(client.users_info, user="U0NOBODY")["error"]
 
+    def test_user_groups_are_listed_where_the_scope_is_asked_for(self, clock: Clock, client: WebClient) -> None:
+        """The members as they are; a group that isn't there is refused."""
+        settings: Json = {"manifest": with_scopes("usergroups:read"), "groups": {"S0DB": {BOB, ALICE}}}
+        with a_slack(clock, **settings) as slack:
+            allowed = WebClient(token=TOKEN, base_url=slack.api_url)
+
+            assert [ALICE, BOB] == allowed.usergroups_users_list(usergroup="S0DB")["users"]
+            assert "no_such_subteam" == refusal(allowed.usergroups_users_list, usergroup="S0NONE")["error"]
+        assert "usergroups:read" == refusal(client.usergroups_users_list, usergroup="S0DB")["needed"]
+
     def test_a_rate_limit_names_a_wait_and_passes(self, slack: SlackStandIn, client: WebClient) -> None:
         """The limited call changes nothing; the next is served."""
         slack.fail_next("chat.postMessage", status=429)
@@ -870,6 +1214,31 @@ class TestTheWebApi:
 
         assert ["internal_error"] * 2 == [refusal(client.chat_update, **change)["error"] for _ in range(2)]
         assert client.chat_update(channel="C0APPROVALS", ts=posted["ts"], text="y")["ok"]
+
+    def test_a_call_that_hangs_outlasts_the_caller(self, slack: SlackStandIn) -> None:
+        """Nothing is answered before the app gives up, and nothing was done."""
+        slack.hang_next("chat.postMessage", seconds=20)
+        client = WebClient(token=TOKEN, base_url=slack.api_url, timeout=1)
+
+        with pytest.raises(TimeoutError):
+            client.chat_postMessage(channel=ALICE, text="x")
+        assert [] == slack.direct_messages(ALICE)
+
+    def test_a_call_whose_answer_is_lost_took_effect(self, slack: SlackStandIn, client: WebClient) -> None:
+        """The message is there, though the app reads only an error; the next call is served."""
+        slack.hang_next("chat.postMessage", seconds=0, takes_effect=True)
+        response = refusal(client.chat_postMessage, channel=ALICE, text="first")
+        client.chat_postMessage(channel=ALICE, text="second")
+
+        assert 504 == response.status_code
+        assert ["first", "second"] == [message["text"] for message in slack.direct_messages(ALICE)]
+
+    @pytest.mark.parametrize("method", ["views.open", "views.update", "views.publish", "users.info"])
+    def test_every_method_can_be_limited(self, slack: SlackStandIn, client: WebClient, method: str) -> None:
+        """The refusal comes before anything else is looked at."""
+        slack.fail_next(method, status=429)
+
+        assert 429 == refusal(client.api_call, api_method=method).status_code
 
     def test_everything_is_on_record(self, slack: SlackStandIn, served: Served, client: WebClient) -> None:
         """Calls with arguments and answer, refused ones too, and requests with what the app said."""
@@ -913,6 +1282,82 @@ class TestWaiting:
             slack.wait_for(lambda: slack.direct_messages(ALICE), timeout=0.05)
 
 
+class TestThePage:
+    def get(self, slack: SlackStandIn, path: str, **headers: str) -> tuple[int, dict[str, str], str]:
+        connection = http.client.HTTPConnection("127.0.0.1", port_of(slack), timeout=5)
+        connection.request("GET", path, headers=headers)
+        response = connection.getresponse()
+        answer = response.status, dict(response.getheaders()), response.read().decode()
+        connection.close()
+        return answer
+
+    @pytest.mark.parametrize("path", FILES)
+    def test_its_files_are_served_and_may_load_nothing_from_elsewhere(self, slack: SlackStandIn, path: str) -> None:
+        """No script but its own, in no frame, and read by no other origin."""
+        status, headers, text = self.get(slack, path)
+
+        assert (200, FILES[path][1]) == (status, headers["Content-Type"])
+        assert headers["Content-Security-Policy"].startswith("default-src 'self'")
+        assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+        assert "Access-Control-Allow-Origin" not in headers
+        assert text
+
+    @pytest.mark.parametrize("path", FILES)
+    def test_under_a_foreign_name_there_is_no_page(self, slack: SlackStandIn, path: str) -> None:
+        """A name that leads here by rebinding is nobody's."""
+        assert 403 == self.get(slack, path, Host="evil.example")[0]
+
+    def test_it_makes_text_of_everything(self) -> None:
+        """Nothing in its script turns text into markup or code."""
+        script = (PAGE / "page.js").read_text()
+
+        assert [] == [
+            word for word in ("innerHTML", "outerHTML", "insertAdjacent", "document.write", "eval(") if word in script
+        ]
+
+    def test_other_files_are_not_served(self, slack: SlackStandIn) -> None:
+        """Only what is listed."""
+        assert [404] * 3 == [self.get(slack, path)[0] for path in ("/api.py", "/page/page.js", "/../api.py")]
+
+    def test_a_page_that_waits_is_told_of_a_change(self, slack: SlackStandIn, client: WebClient) -> None:
+        """The answer comes with the message, not after a time."""
+        version = json.loads(self.get(slack, f"/ui/state?user={ALICE}")[2])["version"]
+        with ThreadPoolExecutor(1) as pages:
+            waiting = pages.submit(self.get, slack, f"/ui/state?user={ALICE}&after={version}")
+            client.chat_postMessage(channel=ALICE, text="Ready")
+            seen = json.loads(waiting.result(timeout=4)[2])
+
+        assert "Ready" == seen["messages"]["D0ALICE"][0]["text"]
+
+    def test_a_page_that_waits_does_not_hold_up_the_end(self, clock: Clock) -> None:
+        """Stopping answers it; a page that has gone is no trouble either."""
+        slack = a_slack(clock).start()
+        request = f"GET /ui/state?after={slack.state()['version']} HTTP/1.1\r\nHost: 127.0.0.1:{port_of(slack)}\r\n\r\n"
+        waiting, gone = (socket.create_connection(("127.0.0.1", port_of(slack)), timeout=5) for _ in range(2))
+        for page in (waiting, gone):
+            page.sendall(request.encode())
+        gone.close()
+        self.get(slack, "/")  # whoever came before is being served by then
+        started = time.monotonic()
+        slack.stop()
+        took = time.monotonic() - started
+
+        assert waiting.recv(100).startswith(b"HTTP/1.0 200")
+        assert took < 5
+        waiting.close()
+
+    def test_what_runs_behind_is_asked_of_whoever_knows(self, slack: SlackStandIn) -> None:
+        """Slack itself knows nothing of it."""
+        before = json.loads(self.get(slack, "/ui/behind")[2])
+        slack.behind = lambda: {"sections": ["all of it"]}
+
+        assert ({}, {"sections": ["all of it"]}) == (before, json.loads(self.get(slack, "/ui/behind")[2]))
+
+
+def port_of(slack: SlackStandIn) -> int:
+    return int(slack.api_url.split(":")[2].split("/")[0])
+
+
 class TestControlRoutes:
     def ask(
         self, slack: SlackStandIn, verb: str, path: str, body: Json | None = None, **headers: str
@@ -952,7 +1397,7 @@ class TestControlRoutes:
         assert "Card" == state["messages"]["D0ALICE"][0]["text"]
         assert "Here" == state["ephemerals"]["C0RANDOM"][0]["text"]
         assert "ask" == state["view"]["callback_id"]
-        assert "bob" == state["users"][BOB]
+        assert {"bob", TEAM} <= {*state["people"][1].values()}
         assert self.ask(slack, "GET", f"/ui/state?user={ALICE}")[1]["view"] is None
 
     def test_closing_over_http(self, slack: SlackStandIn, app: App) -> None:
@@ -1040,5 +1485,7 @@ def test_the_manifest_asks_for_no_more_than_is_used() -> None:
     assert "Drawbridge" == MANIFEST["display_information"]["name"]
     assert ("/db-access", 1) == (command["command"], len(features["slash_commands"]))
     assert {"https://API/slack/events"} == {command["url"], settings["interactivity"]["request_url"]}
-    assert "event_subscriptions" not in settings
+    assert {"bot_events": ["app_home_opened"], "request_url": "https://API/slack/events"} == (
+        settings["event_subscriptions"]
+    )
     assert not settings["socket_mode_enabled"]
