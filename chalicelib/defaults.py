@@ -10,6 +10,8 @@ class Durations:
     access: int = 3600
     cap: int = 8 * 3600
     approval_wait: int = 3600
+    warning: int = 10 * 60
+    """How long before its end a holder is told of it; a fifth of a short grant."""
     preparation: int = 15 * 60
     """From confirmation to the latest moment at which provisioning may still commit."""
     idle_grace: int = 10 * 60
@@ -32,6 +34,8 @@ MAX_PEOPLE = 10
 OPEN_REQUESTS_PER_PERSON = 3
 REASON_LENGTH = 300
 """Characters of a reason that are kept."""
+ANSWER_LENGTH = 500
+"""Characters of the reason of a denial, or of the note of a review."""
 COMMAND_LENGTH = 1000
 """Characters of a command that are read at all."""
 

@@ -1,6 +1,6 @@
 """What the workflow needs from the world, as protocols. Adapters match them by shape and never import this file."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -8,15 +8,19 @@ from chalicelib.domain.bastions import Bastion, InstanceStatus
 from chalicelib.domain.cards import CardReference
 from chalicelib.domain.connections import ConnectionDetails
 from chalicelib.domain.decisions import DecisionRecord
-from chalicelib.domain.endings import Ending, Outcome
+from chalicelib.domain.endings import Ending
 from chalicelib.domain.grants import Grant
 from chalicelib.domain.instances import DatabaseInstances, Endpoint
 from chalicelib.domain.locations import BastionGroup, DatabaseKind
 from chalicelib.domain.orders import ProvisioningOrder, RevocationOrder
+from chalicelib.domain.overviews import EndedRequest, Overview
+from chalicelib.domain.people import Person
 from chalicelib.domain.policy import PolicyOutcome
-from chalicelib.domain.receipts import Receipt
-from chalicelib.domain.records import FiledRequest, RequestRecord
+from chalicelib.domain.preferences import Preferences
+from chalicelib.domain.receipts import Receipt, Strangers
+from chalicelib.domain.records import CardName, FiledRequest, RequestRecord
 from chalicelib.domain.requests import AccessRequest
+from chalicelib.domain.reviews import ReviewRecord
 from chalicelib.domain.tunnels import Tunnel
 
 Clock = Callable[[], datetime]
@@ -31,6 +35,9 @@ class RequestLedger(Protocol):
 
     def find_request(self, request_id: str) -> RequestRecord | None: ...
 
+    def find_requests(self, request_ids: Sequence[str]) -> Sequence[RequestRecord]:
+        """Those that there are, in the order of their ids. Not a snapshot: each request is read for itself."""
+
     def require_request(self, request_id: str) -> RequestRecord:
         """The request with everything recorded under it. Raises UnknownRequestError."""
 
@@ -40,17 +47,50 @@ class RequestLedger(Protocol):
     def replace_decision(self, record: DecisionRecord) -> bool:
         """Write a record whose version is one above the one that stands; False when somebody else was faster."""
 
-    def keep_approval_card(self, request_id: str, card: CardReference) -> None: ...
-
-    def keep_ready_card(self, request_id: str, card: CardReference) -> None: ...
+    def keep_card(self, request_id: str, card: CardName, reference: CardReference) -> None:
+        """Remember where a card of the request stands."""
 
     def keep_hold_token(self, request_id: str, task_token: str) -> None: ...
+
+    def keep_told(self, request_id: str, *, end: datetime | None = None, warned: datetime | None = None) -> None:
+        """Remember which end the holder was told, or warned of."""
+
+    def keep_tell_try(self, request_id: str, *, at: datetime | None) -> None:
+        """Remember since when it is tried to tell the holder something; None once it is told."""
+
+    def open_review(self, review: ReviewRecord) -> ReviewRecord:
+        """Start a review, or find it started. Returns what stands."""
+
+    def replace_review(self, review: ReviewRecord) -> bool:
+        """Write a review whose version is one above the one that stands; False when somebody else was faster."""
+
+    def keep_review_token(self, request_id: str, task_token: str) -> None: ...
 
     def ask_end(self, request_id: str, *, at: datetime) -> None:
         """Record that the holder wants the grant to end; the first asking stands."""
 
-    def close_request(self, request_id: str, outcome: Outcome, *, at: datetime) -> None:
+    def close_request(self, ended: EndedRequest) -> None:
         """Record the end of a request, once, and free the person's place among the open ones."""
+
+    def open_request_ids(self, person_id: str) -> Sequence[str]:
+        """The person's own requests that have not ended."""
+
+    def requests_to_decide(self) -> Sequence[str]:
+        """Everybody's requests that wait for a decision, soonest end first."""
+
+    def requests_to_review(self) -> Sequence[str]:
+        """Everybody's requests whose breaking of the glass waits for a review."""
+
+    def ended_requests(self, person_id: str, *, most: int) -> Sequence[EndedRequest]:
+        """The person's last ended requests, newest first."""
+
+    def ended_in(self, month: str) -> Sequence[EndedRequest]:
+        """Everybody's requests that ended in a month, such as 2026-11 (UTC)."""
+
+    def find_preferences(self, person_id: str) -> Preferences:
+        """What the person gave last."""
+
+    def keep_preferences(self, person_id: str, preferences: Preferences) -> None: ...
 
 
 class GrantLedger(Protocol):
@@ -140,19 +180,71 @@ class Executions(Protocol):
 
 
 class Notifier(Protocol):
-    """People, told. Raises SlackUnavailableError."""
+    """People, told. Raises SlackUnavailableError. An update of a card that is gone is no error."""
 
-    def ask_approvers(self, request: AccessRequest, policy: PolicyOutcome, closes_at: datetime) -> CardReference: ...
+    def ask_approvers(self, request: AccessRequest, policy: PolicyOutcome, closes_at: datetime) -> CardReference:
+        """Post the approval card."""
 
-    def show_decision(self, card: CardReference, request: AccessRequest, record: DecisionRecord) -> None: ...
+    def remind_approvers(self, card: CardReference, request: AccessRequest, record: DecisionRecord) -> None:
+        """Ask those who have not answered once more, beside the approval card."""
 
-    def deliver(self, request: AccessRequest, grant: Grant, connection: ConnectionDetails) -> CardReference: ...
+    def show_decision(self, card: CardReference, request: AccessRequest, record: DecisionRecord) -> None:
+        """Bring the approval card up to date."""
 
-    def report(self, ending: Ending) -> None: ...
+    def follow_request(self, request: AccessRequest, policy: PolicyOutcome, closes_at: datetime) -> CardReference:
+        """Tell the requester in a direct message that it waits, with a way to cancel it."""
+
+    def announce_preparation(self, record: RequestRecord, *, may_sleep: bool) -> None:
+        """Say on the cards that stand that the access is being prepared, and whether a sleeping database is woken."""
+
+    def announce_delivery(self, record: RequestRecord, grant: Grant) -> None:
+        """Say on the cards that stand that the access is live, and until when."""
+
+    def deliver(self, request: AccessRequest, grant: Grant, connection: ConnectionDetails) -> CardReference:
+        """Post the ready message."""
+
+    def show_end(self, record: RequestRecord, grant: Grant, connection: ConnectionDetails) -> None:
+        """Bring the ready message and an earlier warning up to date after the end has moved, and tell the holder so."""
+
+    def warn_of_end(self, request: AccessRequest, grant: Grant) -> CardReference:
+        """Tell the holder that the access ends soon, with a way to extend it."""
+
+    def ask_review(self, request: AccessRequest, review: ReviewRecord, approvers: frozenset[Person]) -> CardReference:
+        """Tell every approver that access was taken by breaking the glass, and ask for the review."""
+
+    def remind_review(self, card: CardReference, request: AccessRequest, review: ReviewRecord) -> None: ...
+
+    def show_review(self, card: CardReference, request: AccessRequest, review: ReviewRecord) -> None: ...
+
+    def report(self, ending: Ending) -> None:
+        """Bring every card of the request to its end, and tell the requester how it ended."""
+
+
+class Homes(Protocol):
+    """People's Home tabs. Raises SlackUnavailableError."""
+
+    def publish(self, person: Person, overview: Overview) -> None: ...
+
+
+class Groups(Protocol):
+    """Slack's user groups. Raises SlackUnavailableError."""
+
+    def find_membership(self, person_id: str, groups: Collection[str]) -> str:
+        """The first of the groups that the person belongs to; empty when it is none."""
+
+
+class Members(Protocol):
+    """The workspace's own word on its members. Raises SlackUnavailableError."""
+
+    def find_objection(self, person_id: str) -> str | None:
+        """Why somebody is no full member of our workspace, as in "is deactivated"; None when they are."""
 
 
 class TokenView(Protocol):
     """The modal in which a person waits for a token. Raises SlackUnavailableError."""
+
+    def show_local_token(self, view_id: str, connection: ConnectionDetails) -> None:
+        """Show how the person makes the token on their own machine."""
 
     def show_token(self, view_id: str, token: str, connection: ConnectionDetails, *, expires_at: datetime) -> None: ...
 
@@ -162,8 +254,11 @@ class TokenView(Protocol):
 class DatabaseAdmin(Protocol):
     """The control plane's own login in a location's database."""
 
-    def provision(self, order: ProvisioningOrder) -> None:
-        """Make the user, or find it made. Raises DatabaseUnavailable-, DatabaseSetup- and OrderExpiredError."""
+    def provision(self, order: ProvisioningOrder) -> Strangers:
+        """Make the user, or find it made; whom no grant explains is put out.
+
+        Raises DatabaseUnavailable-, DatabaseSetup- and OrderExpiredError.
+        """
 
     def try_login(self, order: ProvisioningOrder) -> None:
         """Log in as the person once. Raises LoginRefusedError."""

@@ -5,7 +5,7 @@ import os
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,18 @@ def press(person: str, action: str, request: str) -> str:
     return answer["error"] or f"Pressed. What {person} sees now: .venv/bin/python -m local status {person}"
 
 
+def fill(person: str, fields: Iterable[str]) -> str:
+    """Fill in the form that the person has open, each field as NAME=VALUE, and send it; what the person sees then."""
+    values = dict(each.partition("=")[::2] for each in fields)
+    if not _state(person)["view"]:
+        raise NoWorkspaceError(f"{person} has no form open.")
+    answer = _ask("/ui/submit", {"user": _user(person), "values": values})
+    if wrong := [f"{name}: {reason}" for name, reason in answer["errors"].items()]:
+        return "\n".join(wrong)
+    view = _state(person)["view"]
+    return answer["error"] or (readable(view["blocks"]) if view else "Sent.")
+
+
 def describe(person: str) -> str:
     """What the person sees in Slack, and below it what runs in AWS."""
     state, lines = _state(person), []
@@ -110,7 +122,7 @@ def _user(person: str) -> str:
     return f"U0{person.upper()}"
 
 
-def _ask(path: str, body: dict[str, str] | None = None) -> dict[str, Any]:
+def _ask(path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     request = urllib.request.Request(
         _facts()["slack"] + path,
         data=json.dumps(body).encode() if body is not None else None,

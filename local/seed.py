@@ -21,10 +21,17 @@ CLUSTER, DATABASES = "my-aurora", {"depotpostgres": "orders", "reports": "totals
 IMAGE = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-arm64"
 LOCAL, ROOT = Path(__file__).parent, Path(__file__).parent.parent
 
-_PEOPLE = [SlackUser(id=f"U0{name.upper()}", name=name, team_id=TEAM) for name in ("alice", "bob", "carol")]
-_OURS = {*(person.id for person in _PEOPLE), BOT["user"]}
-SLACK_USERS = [*_PEOPLE, SlackUser(id="U0MALLORY", name="mallory", team_id="T0ELSEWHERE")]
-SLACK_CHANNELS = {"C0GENERAL": ("general", {*_OURS, "U0MALLORY"}), "C0APPROVALS": ("db-approvals", _OURS)}
+# The last five: a guest, a bot, somebody who has left, and two of other workspaces who share a channel with us.
+_KINDS: dict[str, dict[str, Any]] = {name: {} for name in ("alice", "bob", "carol")} | {
+    "grace": {"is_restricted": True},
+    "robot": {"is_bot": True},
+    "frank": {"deleted": True},
+    "mallory": {"team_id": "T0ELSEWHERE"},
+    "sybil": {"team_id": "T0SIBLING", "is_stranger": True},
+}
+SLACK_USERS = [SlackUser(id=f"U0{name.upper()}", name=name, **{"team_id": TEAM, **_KINDS[name]}) for name in _KINDS]
+_ALL, _APPROVALS = {*(user.id for user in SLACK_USERS), BOT["user"]}, {"U0ALICE", "U0BOB", "U0CAROL", BOT["user"]}
+SLACK_CHANNELS = {"C0GENERAL": ("general", _ALL), "C0APPROVALS": ("db-approvals", _APPROVALS)}
 
 # Isolated from each other: nobody may connect who was not told so.
 _TABLE = """
@@ -100,9 +107,9 @@ def create_state_machine() -> str:
     )
 
 
-def write_catalogue(target: Path, *, subnets: Mapping[str, str], ports: Mapping[str, int]) -> None:
-    """The workspace's catalogue with the subnets' real ids, and other local ports by location. Raises CatalogueError."""
-    text = (LOCAL / "catalogue.toml").read_text(encoding="utf-8")
+def write_catalogue(target: Path, *, subnets: Mapping[str, str], ports: Mapping[str, int], more: str = "") -> None:
+    """The workspace's catalogue, and more, with the subnets' real ids and other ports by location. Raises CatalogueError."""
+    text = (LOCAL / "catalogue.toml").read_text(encoding="utf-8") + more
     for name, subnet in subnets.items():
         text = text.replace(f'"{name}"', f'"{subnet}"')
     for location, port in ports.items():

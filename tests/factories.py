@@ -9,11 +9,12 @@ from chalicelib.domain.bastions import Bastion, InstanceStatus
 from chalicelib.domain.catalogue import Catalogue
 from chalicelib.domain.connections import ConnectionDetails
 from chalicelib.domain.decisions import Decision, DecisionRecord, Verdict
-from chalicelib.domain.endings import Course, Prepared, Purpose, StepError
+from chalicelib.domain.endings import Course, Outcome, Prepared, Purpose, StepError
 from chalicelib.domain.grants import Grant, GrantFacts, new_grant
 from chalicelib.domain.instances import DatabaseInstances, Endpoint
 from chalicelib.domain.locations import (
     BastionGroup,
+    BreakGlass,
     DatabaseKind,
     Isolation,
     LevelRule,
@@ -21,12 +22,14 @@ from chalicelib.domain.locations import (
     SessionDocument,
     TokenSource,
 )
-from chalicelib.domain.orders import ProvisioningOrder, RevocationOrder
+from chalicelib.domain.orders import OpenGrants, ProvisioningOrder, RevocationOrder
+from chalicelib.domain.overviews import EndedRequest
 from chalicelib.domain.people import Person
 from chalicelib.domain.permissions import PermissionLevel
 from chalicelib.domain.policy import PolicyAnswer, PolicyOutcome
 from chalicelib.domain.receipts import Receipt
 from chalicelib.domain.requests import AccessRequest
+from chalicelib.domain.reviews import ReviewRecord
 from chalicelib.domain.tunnels import Tunnel
 from chalicelib.workflow.find_database_instances import DatabaseOrder
 
@@ -38,7 +41,8 @@ NEW_AGENT = "3.3.859.0"
 """An SSM agent that forwards to a remote host."""
 WRITER = Endpoint(host="orders-cluster.cluster-abc123.eu-west-1.rds.amazonaws.com", port=5432)
 READER = Endpoint(host="orders-cluster-2.abc123.eu-west-1.rds.amazonaws.com", port=5432)
-INSTANCES = DatabaseInstances(writer=WRITER, readers=(READER,))
+INSTANCES = DatabaseInstances(writer=WRITER, readers=(READER,), resource_id="cluster-ABCDEFGHIJKLMNOP")
+OPEN_GRANTS = OpenGrants(request_ids=frozenset({REQUEST_ID}), listed_at=FRIDAY_NOON)
 
 
 def seconds(count: float) -> timedelta:
@@ -162,6 +166,32 @@ def a_record(*yes: Person, **changes: Any) -> DecisionRecord:
     )
 
 
+def a_decision(person: Person | None = BOB, **changes: Any) -> Decision:
+    """Somebody's yes to what was asked, at noon."""
+    person_id = person.person_id if person else ""
+    return replace(Decision(person_id=person_id, approves=True, at=FRIDAY_NOON), **changes)
+
+
+def an_ended_request(request: AccessRequest | None = None, **changes: Any) -> EndedRequest:
+    """The end of a request that came to its end at noon."""
+    return replace(
+        EndedRequest(request=request or a_request(), outcome=Outcome.FINISHED, ended_at=FRIDAY_NOON), **changes
+    )
+
+
+def a_review(**changes: Any) -> ReviewRecord:
+    """The open review of the ordinary request, due in a day."""
+    return replace(
+        ReviewRecord(request_id=REQUEST_ID, opened_at=FRIDAY_NOON, due_at=FRIDAY_NOON + minutes(24 * 60)), **changes
+    )
+
+
+def a_glass_rule(**changes: Any) -> LevelRule:
+    """The ordinary rule, by which alice may also take the level at once, for a review within a day."""
+    glass = BreakGlass(who=frozenset({"alice"}), review_within_seconds=86_400)
+    return a_rule(**{"break_glass": glass, **changes})
+
+
 def a_grant(request: AccessRequest | None = None, *, location: Location | None = None, **changes: Any) -> Grant:
     """A live grant made at noon. Changes may be fields of the grant or of its facts."""
     request = request or a_request()
@@ -213,6 +243,7 @@ def an_order(**changes: Any) -> DatabaseOrder:
             instances=INSTANCES,
             ends_at=grant.ends_at,
             not_after=grant.provision_by,
+            open_grants=OPEN_GRANTS,
         ),
         **changes,
     )
@@ -228,6 +259,7 @@ def a_provisioning_order(**changes: Any) -> ProvisioningOrder:
             instances=INSTANCES,
             ends_at=grant.ends_at,
             not_after=grant.provision_by,
+            open_grants=OPEN_GRANTS,
         ),
         **changes,
     )
@@ -235,7 +267,7 @@ def a_provisioning_order(**changes: Any) -> ProvisioningOrder:
 
 def a_revocation_order(**changes: Any) -> RevocationOrder:
     """The ordinary order to take alice's user away."""
-    return replace(RevocationOrder(facts=a_grant().facts, instances=INSTANCES), **changes)
+    return replace(RevocationOrder(facts=a_grant().facts, instances=INSTANCES, open_grants=OPEN_GRANTS), **changes)
 
 
 def a_connection(grant: Grant | None = None, **changes: Any) -> ConnectionDetails:
@@ -259,6 +291,7 @@ def a_course(**changes: Any) -> Course:
             policy_answer="needs_approval",
             policy_reason="operate access to orders-prod needs 1 approval(s)",
             verdict="approved",
+            verdict_reason="",
             is_confirmed=True,
             confirmation_reason="",
             bastion=Prepared(is_ok=True),

@@ -7,7 +7,7 @@ import inspect
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -17,8 +17,8 @@ from chalicelib.domain.bastions import Bastion, BastionState, InstanceStatus
 from chalicelib.domain.cards import CardReference
 from chalicelib.domain.catalogue import Catalogue
 from chalicelib.domain.connections import ConnectionDetails
-from chalicelib.domain.decisions import DecisionRecord
-from chalicelib.domain.endings import Ending, Outcome
+from chalicelib.domain.decisions import DecisionRecord, Verdict
+from chalicelib.domain.endings import Ending
 from chalicelib.domain.errors import (
     AccessError,
     BastionCapacityError,
@@ -26,17 +26,22 @@ from chalicelib.domain.errors import (
     DatabaseNotFoundError,
     GrantEndingError,
     LedgerUnavailableError,
+    SlackUnavailableError,
     UnknownRequestError,
 )
 from chalicelib.domain.grants import Grant, GrantState
 from chalicelib.domain.instances import DatabaseInstances, Endpoint
 from chalicelib.domain.locations import BastionGroup, DatabaseKind
 from chalicelib.domain.orders import ProvisioningOrder, RevocationOrder
+from chalicelib.domain.overviews import EndedRequest, Overview
 from chalicelib.domain.payloads import from_payload, to_payload
+from chalicelib.domain.people import Person
 from chalicelib.domain.policy import PolicyOutcome
-from chalicelib.domain.receipts import Receipt
-from chalicelib.domain.records import FiledRequest, RequestRecord
+from chalicelib.domain.preferences import Preferences
+from chalicelib.domain.receipts import Receipt, Strangers
+from chalicelib.domain.records import CardName, FiledRequest, RequestRecord
 from chalicelib.domain.requests import AccessRequest, Origin, request_ids
+from chalicelib.domain.reviews import ReviewRecord, ReviewVerdict
 from chalicelib.domain.tunnels import Tunnel
 from tests.factories import FRIDAY_NOON, INSTANCES, NEW_AGENT, a_catalogue, a_grant, a_request
 
@@ -91,6 +96,8 @@ class FakeRequestLedger(Interleaved):
         super().__init__()
         self._records: dict[str, RequestRecord] = {}
         self._origins: dict[str, str] = {}
+        self._ended: list[EndedRequest] = []
+        self._preferences: dict[str, Preferences] = {}
 
     def file_request(self, request: AccessRequest, *, origin_id: str, open_limit: int) -> FiledRequest:
         for request_id in request_ids(Origin.SLACK, origin_id):
@@ -102,11 +109,11 @@ class FakeRequestLedger(Interleaved):
         if (filed := self._records.get(request.request_id)) is not None:
             return FiledRequest(request=filed.request)
         open_asks = {
-            (record.request.location, record.request.level): record.request.request_id
-            for record in self._records.values()
-            if record.request.person.person_id == request.person.person_id and record.outcome is None
+            (record.request.location, record.request.level, record.request.extends): record.request.request_id
+            for record in self._open()
+            if record.request.person.person_id == request.person.person_id
         }
-        if (same := open_asks.get((request.location, request.level))) is not None:
+        if (same := open_asks.get((request.location, request.level, request.extends))) is not None:
             return FiledRequest(standing_in_the_way=(same,), is_same_ask=True)
         if len(open_asks) >= open_limit:
             return FiledRequest(standing_in_the_way=tuple(sorted(open_asks.values())))
@@ -122,6 +129,11 @@ class FakeRequestLedger(Interleaved):
         record = self._records.get(request_id)
         self._did("find_request")
         return record
+
+    def find_requests(self, request_ids: Sequence[str]) -> Sequence[RequestRecord]:
+        records = [self._records[each] for each in dict.fromkeys(request_ids) if each in self._records]
+        self._did("find_requests")
+        return records
 
     def require_request(self, request_id: str) -> RequestRecord:
         record = self._records.get(request_id)
@@ -144,11 +156,9 @@ class FakeRequestLedger(Interleaved):
         self._did("replace_decision")
         return True
 
-    def keep_approval_card(self, request_id: str, card: CardReference) -> None:
-        self._change(request_id, approval_card=_kept(card))
-
-    def keep_ready_card(self, request_id: str, card: CardReference) -> None:
-        self._change(request_id, ready_card=_kept(card))
+    def keep_card(self, request_id: str, card: CardName, reference: CardReference) -> None:
+        self._change(request_id, **{f"{card}_card": _kept(reference)})
+        self._did("keep_card")
 
     def keep_hold_token(self, request_id: str, task_token: str) -> None:
         self._change(request_id, hold_token=task_token)
@@ -158,9 +168,70 @@ class FakeRequestLedger(Interleaved):
         self._change(request_id, end_asked_at=self._records[request_id].end_asked_at or _kept(at))
         self._did("ask_end")
 
-    def close_request(self, request_id: str, outcome: Outcome, *, at: datetime) -> None:
-        record = self.require_request(request_id)
-        self._change(request_id, outcome=record.outcome or outcome)
+    def keep_told(self, request_id: str, *, end: datetime | None = None, warned: datetime | None = None) -> None:
+        told = {"told_end": end, "warned_end": warned}
+        self._change(request_id, **{name: _kept(at) for name, at in told.items() if at is not None})
+
+    def keep_tell_try(self, request_id: str, *, at: datetime | None) -> None:
+        self._change(request_id, tell_tried_at=at and _kept(at))
+
+    def open_review(self, review: ReviewRecord) -> ReviewRecord:
+        standing = self._records[review.request_id].review or _kept(review)
+        self._change(review.request_id, review=standing)
+        return standing
+
+    def replace_review(self, review: ReviewRecord) -> bool:
+        standing = self._records[review.request_id].review
+        if standing is None or standing.version != review.version - 1:
+            return False
+        self._change(review.request_id, review=_kept(review))
+        return True
+
+    def keep_review_token(self, request_id: str, task_token: str) -> None:
+        self._change(request_id, review_token=task_token)
+        self._did("keep_review_token")
+
+    def close_request(self, ended: EndedRequest) -> None:
+        request_id = ended.request.request_id
+        if self.require_request(request_id).outcome is None:
+            self._ended.append(_kept(ended))
+            self._change(request_id, outcome=ended.outcome)
+
+    def open_request_ids(self, person_id: str) -> Sequence[str]:
+        own = [record.request for record in self._open() if record.request.person.person_id == person_id]
+        own.sort(key=lambda request: (request.location, request.level, request.extends or ""))
+        return [request.request_id for request in own]
+
+    def requests_to_decide(self) -> Sequence[str]:
+        records = [record.decisions for record in self._records.values() if record.decisions is not None]
+        waiting = sorted(
+            (record for record in records if record.verdict is Verdict.OPEN), key=lambda record: record.closes_at
+        )
+        return [record.request_id for record in waiting]
+
+    def requests_to_review(self) -> Sequence[str]:
+        reviews = [record.review for record in self._records.values() if record.review is not None]
+        waiting = sorted(
+            (review for review in reviews if review.verdict is ReviewVerdict.OPEN), key=lambda review: review.due_at
+        )
+        return [review.request_id for review in waiting]
+
+    def ended_requests(self, person_id: str, *, most: int) -> Sequence[EndedRequest]:
+        own = [ended for ended in self._ended if ended.request.person.person_id == person_id]
+        return sorted(own, key=lambda ended: ended.ended_at, reverse=True)[:most]
+
+    def ended_in(self, month: str) -> Sequence[EndedRequest]:
+        ended = [each for each in self._ended if f"{each.ended_at:%Y-%m}" == month]
+        return sorted(ended, key=lambda each: each.ended_at)
+
+    def find_preferences(self, person_id: str) -> Preferences:
+        return self._preferences.get(person_id, Preferences())
+
+    def keep_preferences(self, person_id: str, preferences: Preferences) -> None:
+        self._preferences[person_id] = _kept(preferences)
+
+    def _open(self) -> list[RequestRecord]:
+        return [record for record in self._records.values() if record.outcome is None]
 
     def _change(self, request_id: str, **changes: Any) -> None:
         self._records[request_id] = replace(self._records[request_id], **changes)
@@ -236,6 +307,7 @@ class FakeBastionLedger(Interleaved):
             return False
         leases = {**bastion.leases, request_id: until}
         self._bastions[name] = _kept(replace(bastion, leases=leases, idle_since=None))
+        self._did("take_lease")
         return True
 
     def release_lease(self, name: str, request_id: str, *, at: datetime) -> None:
@@ -452,25 +524,110 @@ class FakeNotifier:
         self.decisions: list[tuple[CardReference, DecisionRecord]] = []
         self.deliveries: list[tuple[AccessRequest, Grant, ConnectionDetails]] = []
         self.endings: list[Ending] = []
+        self.told: list[tuple[str, str]] = []
+        """Everything else that people were told, by method and request id."""
+        self._failing: set[str] = set()
         self._cards = 0
 
+    def declare_failing(self, *methods: str) -> None:
+        """Slack takes nothing of these from now on."""
+        self._failing = set(methods)
+
+    def remind_approvers(self, card: CardReference, request: AccessRequest, record: DecisionRecord) -> None:
+        self._tell("remind_approvers", request)
+
+    def follow_request(self, request: AccessRequest, policy: PolicyOutcome, closes_at: datetime) -> CardReference:
+        self._tell("follow_request", request)
+        return self._new_card("D0ALICE")
+
+    def announce_preparation(self, record: RequestRecord, *, may_sleep: bool) -> None:
+        self._tell("announce_sleep" if may_sleep else "announce_preparation", record.request)
+
+    def announce_delivery(self, record: RequestRecord, grant: Grant) -> None:
+        self._tell("announce_delivery", record.request)
+
+    def show_end(self, record: RequestRecord, grant: Grant, connection: ConnectionDetails) -> None:
+        self._tell("show_end", record.request)
+
+    def warn_of_end(self, request: AccessRequest, grant: Grant) -> CardReference:
+        self._tell("warn_of_end", request)
+        return self._new_card("D0ALICE")
+
+    def ask_review(self, request: AccessRequest, review: ReviewRecord, approvers: frozenset[Person]) -> CardReference:
+        self._tell("ask_review", request)
+        return self._new_card("C0APPROVALS")
+
+    def remind_review(self, card: CardReference, request: AccessRequest, review: ReviewRecord) -> None:
+        self._tell("remind_review", request)
+
+    def show_review(self, card: CardReference, request: AccessRequest, review: ReviewRecord) -> None:
+        self._tell("show_review", request)
+
+    def _tell(self, method: str, request: AccessRequest) -> None:
+        self._take(method)
+        self.told.append((method, request.request_id))
+
+    def _take(self, method: str) -> None:
+        if method in self._failing:
+            raise SlackUnavailableError(f"Slack took nothing of {method}.")
+
     def ask_approvers(self, request: AccessRequest, policy: PolicyOutcome, closes_at: datetime) -> CardReference:
+        self._take("ask_approvers")
         self.asked.append((request, policy, closes_at))
         return self._new_card("C0APPROVALS")
 
     def show_decision(self, card: CardReference, request: AccessRequest, record: DecisionRecord) -> None:
+        self._take("show_decision")
         self.decisions.append((card, record))
 
     def deliver(self, request: AccessRequest, grant: Grant, connection: ConnectionDetails) -> CardReference:
+        self._take("deliver")
         self.deliveries.append((request, grant, connection))
         return self._new_card("D0ALICE")
 
     def report(self, ending: Ending) -> None:
+        self._take("report")
         self.endings.append(ending)
 
     def _new_card(self, channel: str) -> CardReference:
         self._cards += 1
         return CardReference(channel=channel, ts=f"1795176000.{self._cards:06}")
+
+
+class FakeMembers:
+    """Members of the workspace: everybody, until a test says otherwise."""
+
+    def __init__(self) -> None:
+        self._objections: dict[str, str] = {}
+
+    def declare_gone(self, person_id: str, objection: str = "is deactivated") -> None:
+        """Slack says this of somebody from now on."""
+        self._objections[person_id] = objection
+
+    def find_objection(self, person_id: str) -> str | None:
+        return self._objections.get(person_id)
+
+
+class FakeGroups:
+    """User groups with the members that a test declares."""
+
+    def __init__(self) -> None:
+        self.members: dict[str, set[str]] = {}
+        self.asked = 0
+
+    def find_membership(self, person_id: str, groups: Collection[str]) -> str:
+        self.asked += 1
+        return next((group for group in sorted(groups) if person_id in self.members.get(group, set())), "")
+
+
+class FakeHomes:
+    """Remembers what was published last on whose Home."""
+
+    def __init__(self) -> None:
+        self.published: dict[str, Overview] = {}
+
+    def publish(self, person: Person, overview: Overview) -> None:
+        self.published[person.name] = overview
 
 
 class FakeTokenView:
@@ -479,9 +636,13 @@ class FakeTokenView:
     def __init__(self) -> None:
         self.tokens: list[tuple[str, str, ConnectionDetails, datetime]] = []
         self.refusals: list[tuple[str, str, str]] = []
+        self.local: list[tuple[str, ConnectionDetails]] = []
 
     def show_token(self, view_id: str, token: str, connection: ConnectionDetails, *, expires_at: datetime) -> None:
         self.tokens.append((view_id, token, connection, expires_at))
+
+    def show_local_token(self, view_id: str, connection: ConnectionDetails) -> None:
+        self.local.append((view_id, connection))
 
     def show_refusal(self, view_id: str, request_id: str, reason: str) -> None:
         self.refusals.append((view_id, request_id, reason))
@@ -495,7 +656,12 @@ class FakeDatabase:
         self.logins: list[str] = []
         self.revoked: list[RevocationOrder] = []
         self._receipt: dict[str, Any] = {"is_dropped": True}
+        self._strangers = Strangers()
         self._failures: dict[str, AccessError] = {}
+
+    def declare_strangers(self, strangers: Strangers) -> None:
+        """Whom provisioning will find there."""
+        self._strangers = strangers
 
     def declare_left(self, **receipt: Any) -> None:
         """What a receipt will say beyond its role and time."""
@@ -505,9 +671,10 @@ class FakeDatabase:
         """This method fails from now on."""
         self._failures[method] = error
 
-    def provision(self, order: ProvisioningOrder) -> None:
+    def provision(self, order: ProvisioningOrder) -> Strangers:
         self._fail("provision")
         self.provisioned.append(order)
+        return self._strangers
 
     def try_login(self, order: ProvisioningOrder) -> None:
         self._fail("try_login")
@@ -559,6 +726,9 @@ class World:
     tokens: FakeTokens = field(default_factory=FakeTokens)
     executions: FakeExecutions = field(default_factory=FakeExecutions)
     notifier: FakeNotifier = field(default_factory=FakeNotifier)
+    members: FakeMembers = field(default_factory=FakeMembers)
+    groups: FakeGroups = field(default_factory=FakeGroups)
+    homes: FakeHomes = field(default_factory=FakeHomes)
     view: FakeTokenView = field(default_factory=FakeTokenView)
     database: FakeDatabase = field(default_factory=FakeDatabase)
     audit: FakeAuditTrail = field(default_factory=FakeAuditTrail)

@@ -1,18 +1,33 @@
 """Requests and their decisions in the ledger: what the Slack endpoint may write, and nothing that grants anything."""
 
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from chalicelib.aws.table import Item, Table, Write
+from chalicelib.aws.table import Item, Table, Write, Written
 from chalicelib.domain.cards import CardReference
-from chalicelib.domain.decisions import DecisionRecord
+from chalicelib.domain.decisions import DecisionRecord, Verdict
 from chalicelib.domain.endings import Outcome
 from chalicelib.domain.errors import LedgerUnavailableError, UnknownRequestError
+from chalicelib.domain.overviews import EndedRequest
 from chalicelib.domain.payloads import from_payload, to_payload
-from chalicelib.domain.records import FiledRequest, RequestRecord
+from chalicelib.domain.preferences import Preferences
+from chalicelib.domain.records import CardName, FiledRequest, RequestRecord
 from chalicelib.domain.requests import AccessRequest, Origin, request_ids
+from chalicelib.domain.reviews import ReviewRecord
 
 _SLOT = "slot:"
+_UNDECIDED = "DECISION"
+_UNREVIEWED = "REVIEW"
+_MONTH = "MONTH#"
+_KINDS = ("REQUEST", "DECISION", "HOLD", "REVIEW")
+_CARDS: dict[CardName, str] = {
+    "approval": "card",
+    "asked": "asked_card",
+    "ready": "card",
+    "soon": "soon_card",
+    "review": "card",
+}
 
 
 class DynamoRequestLedger:
@@ -40,7 +55,7 @@ class DynamoRequestLedger:
                     condition="attribute_not_exists(pk)",
                 ),
                 Write(
-                    key=_person_key(request),
+                    key=_person_key(request.person.person_id),
                     update="SET #slot = :id ADD #open_count :one",
                     condition="attribute_not_exists(#slot)"
                     " AND (attribute_not_exists(#open_count) OR #open_count < :limit)",
@@ -62,20 +77,15 @@ class DynamoRequestLedger:
 
     def find_request(self, request_id: str) -> RequestRecord | None:
         """Everything recorded under a request, in one read."""
-        items = {item["sk"]: item for item in self._table.query(f"REQUEST#{request_id}")}
-        if "REQUEST" not in items:
-            return None
-        decision, hold = items.get("DECISION", {}), items.get("HOLD", {})
-        return RequestRecord(
-            request=_read_request(items["REQUEST"]),
-            decisions=_read_decision(decision) if decision else None,
-            approval_token=decision.get("task_token"),
-            hold_token=hold.get("task_token"),
-            end_asked_at=from_payload(datetime, hold["end_asked_at"]) if "end_asked_at" in hold else None,
-            approval_card=_read_card(decision),
-            ready_card=_read_card(hold),
-            outcome=Outcome(items["REQUEST"]["outcome"]) if "outcome" in items["REQUEST"] else None,
-        )
+        return _read_record(self._table.query(f"REQUEST#{request_id}"))
+
+    def find_requests(self, request_ids: Sequence[str]) -> Sequence[RequestRecord]:
+        """The same for many at once, in the order of their ids, without those that there are not."""
+        found: dict[str, list[Item]] = {f"REQUEST#{request_id}": [] for request_id in request_ids}
+        for item in self._table.find_all([(pk, kind) for pk in found for kind in _KINDS]):
+            found[item["pk"]].append(item)
+        records = (_read_record(items) for items in found.values())
+        return [record for record in records if record is not None]
 
     def require_request(self, request_id: str) -> RequestRecord:
         """The same, or UnknownRequestError."""
@@ -87,14 +97,7 @@ class DynamoRequestLedger:
     def open_decision(self, record: DecisionRecord, *, task_token: str) -> DecisionRecord:
         """Start the deciding if it has not started; keep the task token that waits now."""
         key = _decision_key(record.request_id)
-        opened = self._table.write(
-            Write(
-                key=key,
-                item={"decision": to_payload(record), "version": record.version, "task_token": task_token},
-                condition="attribute_not_exists(pk)",
-            )
-        )
-        if opened.is_done:
+        if self._open(key, "decision", _decision_item(record, task_token)).is_done:
             return record
         kept = self._table.write(Write(key=key, update="SET #task_token = :token", values={"token": task_token}))
         return _read_decision(_require(kept.item))
@@ -104,7 +107,8 @@ class DynamoRequestLedger:
         return self._table.write(
             Write(
                 key=_decision_key(record.request_id),
-                update="SET #decision = :decision, #version = :version",
+                update="SET #decision = :decision, #version = :version"
+                + (" REMOVE #watch" if record.verdict is not Verdict.OPEN else ""),
                 condition="#version = :seen",
                 values={
                     "decision": to_payload(record),
@@ -114,17 +118,24 @@ class DynamoRequestLedger:
             )
         ).is_done
 
-    def keep_approval_card(self, request_id: str, card: CardReference) -> None:
-        """Remember where the approval card stands."""
-        self._keep(_decision_key(request_id), "card", to_payload(card))
-
-    def keep_ready_card(self, request_id: str, card: CardReference) -> None:
-        """Remember where the ready message stands."""
-        self._keep(_hold_key(request_id), "card", to_payload(card))
+    def keep_card(self, request_id: str, card: CardName, reference: CardReference) -> None:
+        """Remember where a card of the request stands."""
+        self._keep(_card_key(request_id, card), _CARDS[card], to_payload(reference))
 
     def keep_hold_token(self, request_id: str, task_token: str) -> None:
         """Remember the token that the hold waits for."""
         self._keep(_hold_key(request_id), "task_token", task_token)
+
+    def keep_told(self, request_id: str, *, end: datetime | None = None, warned: datetime | None = None) -> None:
+        """Remember which end the holder was told, or warned of."""
+        if end is not None:
+            self._keep(_hold_key(request_id), "told_end", to_payload(end))
+        if warned is not None:
+            self._keep(_hold_key(request_id), "warned_end", to_payload(warned))
+
+    def keep_tell_try(self, request_id: str, *, at: datetime | None) -> None:
+        """Remember since when it is tried to tell the holder something; None once it is told."""
+        self._keep(_hold_key(request_id), "tell_tried_at", to_payload(at))
 
     def ask_end(self, request_id: str, *, at: datetime) -> None:
         """Record the first asking for the end."""
@@ -137,8 +148,29 @@ class DynamoRequestLedger:
             )
         )
 
-    def close_request(self, request_id: str, outcome: Outcome, *, at: datetime) -> None:
-        """Record the outcome once and free the person's place, both or neither: what is closed is never closed again."""
+    def open_review(self, review: ReviewRecord) -> ReviewRecord:
+        """Start the review if it has not started."""
+        opened = self._open(_review_key(review.request_id), "review", _review_item(review))
+        return review if opened.is_done else from_payload(ReviewRecord, _require(opened.item)["review"])
+
+    def replace_review(self, review: ReviewRecord) -> bool:
+        """Write what a judgement made of the review, if nobody else was faster. A closed one waits for nobody."""
+        return self._table.write(
+            Write(
+                key=_review_key(review.request_id),
+                update="SET #review = :review, #version = :version REMOVE #watch",
+                condition="#version = :seen",
+                values={"review": to_payload(review), "version": review.version, "seen": review.version - 1},
+            )
+        ).is_done
+
+    def keep_review_token(self, request_id: str, task_token: str) -> None:
+        """Remember the token that waits for the review."""
+        self._keep(_review_key(request_id), "task_token", task_token)
+
+    def close_request(self, ended: EndedRequest) -> None:
+        """Record the end once, free the person's place and note it in their history: all or nothing."""
+        request_id, at = ended.request.request_id, to_payload(ended.ended_at)
         request = self.require_request(request_id).request
         self._table.write_together(
             [
@@ -146,16 +178,63 @@ class DynamoRequestLedger:
                     key=_request_key(request_id),
                     update="SET #outcome = :outcome, #closed_at = :at",
                     condition="attribute_not_exists(#outcome)",
-                    values={"outcome": str(outcome), "at": to_payload(at)},
+                    values={"outcome": str(ended.outcome), "at": at},
                 ),
                 Write(
-                    key=_person_key(request),
+                    key=_person_key(request.person.person_id),
                     update="REMOVE #slot ADD #open_count :less",
                     condition="#slot = :id",
                     names={"slot": _slot(request)},
                     values={"id": request_id, "less": -1},
                 ),
+                Write(
+                    key=(f"HISTORY#{request.person.person_id}", f"{at}#{request_id}"),
+                    item={"ended": to_payload(ended), "watch": f"{_MONTH}{at[:7]}", "ends_at": at},
+                ),
             ]
+        )
+
+    def open_request_ids(self, person_id: str) -> Sequence[str]:
+        """The person's own requests that have not ended, by location and level."""
+        item = self._table.find(*_person_key(person_id)) or {}
+        return [value for name, value in sorted(item.items()) if name.startswith(_SLOT)]
+
+    def requests_to_decide(self) -> Sequence[str]:
+        """Everybody's requests that wait for a decision, soonest end first."""
+        return [_read_decision(item).request_id for item in self._table.watched(_UNDECIDED)]
+
+    def requests_to_review(self) -> Sequence[str]:
+        """Everybody's requests that wait for a review, soonest due first."""
+        return [item["review"]["request_id"] for item in self._table.watched(_UNREVIEWED)]
+
+    def ended_requests(self, person_id: str, *, most: int) -> Sequence[EndedRequest]:
+        """The person's last ended requests, newest first."""
+        return [
+            from_payload(EndedRequest, item["ended"]) for item in self._table.query(f"HISTORY#{person_id}", last=most)
+        ]
+
+    def ended_in(self, month: str) -> Sequence[EndedRequest]:
+        """Everybody's requests that ended in a month, such as 2026-11 (UTC)."""
+        return [from_payload(EndedRequest, item["ended"]) for item in self._table.watched(f"{_MONTH}{month}")]
+
+    def find_preferences(self, person_id: str) -> Preferences:
+        """What the person gave last."""
+        item = self._table.find(f"PERSON#{person_id}", "PREFERENCES")
+        return from_payload(Preferences, item["preferences"]) if item else Preferences()
+
+    def keep_preferences(self, person_id: str, preferences: Preferences) -> None:
+        """Remember what the person gave last."""
+        self._keep((f"PERSON#{person_id}", "PREFERENCES"), "preferences", to_payload(preferences))
+
+    def _open(self, key: tuple[str, str], what: str, item: Item) -> Written:
+        """Write what was not there yet, beside cards and tokens that may be."""
+        return self._table.write(
+            Write(
+                key=key,
+                update="SET " + ", ".join(f"#{name} = :{name}" for name in item),
+                condition=f"attribute_not_exists(#{what})",
+                values=item,
+            )
         )
 
     def _keep(self, key: tuple[str, str], attribute: str, value: Any) -> None:
@@ -176,12 +255,67 @@ def _hold_key(request_id: str) -> tuple[str, str]:
     return f"REQUEST#{request_id}", "HOLD"
 
 
-def _person_key(request: AccessRequest) -> tuple[str, str]:
-    return f"PERSON#{request.person.person_id}", "OPEN"
+def _review_key(request_id: str) -> tuple[str, str]:
+    return f"REQUEST#{request_id}", "REVIEW"
+
+
+def _card_key(request_id: str, card: CardName) -> tuple[str, str]:
+    keys = {"approval": _decision_key, "asked": _decision_key, "review": _review_key}
+    return keys.get(card, _hold_key)(request_id)
+
+
+def _person_key(person_id: str) -> tuple[str, str]:
+    return f"PERSON#{person_id}", "OPEN"
 
 
 def _slot(request: AccessRequest) -> str:
-    return f"{_SLOT}{request.location}#{request.level}"
+    """A person's place among open requests: one for each location and level, and one for each extension of such access."""
+    return f"{_SLOT}{request.location}#{request.level}" + (f"#{request.extends}" if request.extends else "")
+
+
+def _decision_item(record: DecisionRecord, task_token: str) -> Item:
+    return {
+        "decision": to_payload(record),
+        "version": record.version,
+        "task_token": task_token,
+        "watch": _UNDECIDED,
+        "ends_at": to_payload(record.closes_at),
+    }
+
+
+def _review_item(review: ReviewRecord) -> Item:
+    return {
+        "review": to_payload(review),
+        "version": review.version,
+        "watch": _UNREVIEWED,
+        "ends_at": to_payload(review.due_at),
+    }
+
+
+def _read_record(found: Iterable[Item]) -> RequestRecord | None:
+    """What the items under one request say together."""
+    items = {item["sk"]: item for item in found}
+    if "REQUEST" not in items:
+        return None
+    decision, hold, review = (items.get(kind, {}) for kind in ("DECISION", "HOLD", "REVIEW"))
+    return RequestRecord(
+        request=_read_request(items["REQUEST"]),
+        decisions=_read_decision(decision) if "decision" in decision else None,
+        approval_token=decision.get("task_token"),
+        hold_token=hold.get("task_token"),
+        end_asked_at=_read_instant(hold, "end_asked_at"),
+        review=from_payload(ReviewRecord, review["review"]) if "review" in review else None,
+        review_token=review.get("task_token"),
+        asked_card=_read_card(decision, "asked"),
+        approval_card=_read_card(decision, "approval"),
+        ready_card=_read_card(hold, "ready"),
+        soon_card=_read_card(hold, "soon"),
+        review_card=_read_card(review, "review"),
+        told_end=_read_instant(hold, "told_end"),
+        warned_end=_read_instant(hold, "warned_end"),
+        tell_tried_at=_read_instant(hold, "tell_tried_at"),
+        outcome=Outcome(items["REQUEST"]["outcome"]) if "outcome" in items["REQUEST"] else None,
+    )
 
 
 def _read_request(item: Item) -> AccessRequest:
@@ -192,8 +326,12 @@ def _read_decision(item: Item) -> DecisionRecord:
     return from_payload(DecisionRecord, item["decision"])
 
 
-def _read_card(item: Item) -> CardReference | None:
-    return from_payload(CardReference, item["card"]) if "card" in item else None
+def _read_card(item: Item, card: CardName) -> CardReference | None:
+    return from_payload(CardReference, item[_CARDS[card]]) if _CARDS[card] in item else None
+
+
+def _read_instant(item: Item, name: str) -> datetime | None:
+    return from_payload(datetime, item[name]) if item.get(name) is not None else None
 
 
 def _require(item: Item | None) -> Item:

@@ -16,6 +16,8 @@ Item = dict[str, Any]
 WATCH_INDEX = "watch-index"
 
 _NAME = re.compile(r"#(\w+)")
+_BATCH = 100
+"""Items that DynamoDB hands out at most in one answer (BatchGetItem)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,18 @@ class Table:
         with _ledger():
             answer = self._client.get_item(TableName=self._name, Key=_key((pk, sk)), ConsistentRead=True)
         return _plain(answer["Item"]) if "Item" in answer else None
+
+    def find_all(self, keys: Sequence[tuple[str, str]]) -> list[Item]:
+        """Those of the items that there are, in no order. No key may stand twice."""
+        found: list[Item] = []
+        left = [_key(key) for key in keys]
+        with _ledger():
+            while left:
+                asked = {"Keys": left[:_BATCH], "ConsistentRead": True}
+                answer = self._client.batch_get_item(RequestItems={self._name: asked})
+                found += [_plain(item) for item in answer["Responses"].get(self._name, [])]
+                left = left[_BATCH:] + answer["UnprocessedKeys"].get(self._name, {}).get("Keys", [])
+        return found
 
     def query(self, pk: str, *, last: int | None = None) -> list[Item]:
         """All items under one partition in order, or only the last few, newest first."""

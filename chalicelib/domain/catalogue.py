@@ -32,6 +32,7 @@ _SLACK_ID = re.compile(r"[A-Z][A-Z0-9]{2,20}")
 _REGION = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d")
 _DATABASE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
 _MAXIMUM_CAP_SECONDS = 24 * 3600
+_MAXIMUM_BUDGET = 10_000
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
 _Value = TypeVar("_Value")
@@ -46,6 +47,8 @@ class Catalogue:
     people: Mapping[str, Person]
     locations: Mapping[str, Location]
     bastions: Mapping[str, BastionGroup]
+    budget_dollars: float | None = None
+    """A month's; beyond it nothing is given that nobody approved."""
 
     def find_person(self, *, team: str, slack: str) -> Person | None:
         """The listed person behind a Slack team and user; None for everybody else."""
@@ -72,6 +75,7 @@ def load_catalogue(text: str, *, file: str) -> Catalogue:
     except tomllib.TOMLDecodeError as error:
         raise CatalogueError(file=file, key="(the file)", reason=f"is not TOML: {error}") from error
     with _Table(document, file, "") as top:
+        budget = top.dollars("budget") if top.has("budget") else None
         with top.table("slack") as slack:
             team = slack.text("team", _SLACK_ID)
             channel = slack.text("approvals_channel", _SLACK_ID)
@@ -79,7 +83,14 @@ def load_catalogue(text: str, *, file: str) -> Catalogue:
         bastions = {table.name: _read_bastion(table) for table in top.tables("bastions")}
         locations = {table.name: _read_location(table, people, bastions) for table in top.tables("locations")}
         _refuse_twins(top, people)
-    return Catalogue(team=team, approvals_channel=channel, people=people, locations=locations, bastions=bastions)
+    return Catalogue(
+        team=team,
+        approvals_channel=channel,
+        people=people,
+        locations=locations,
+        bastions=bastions,
+        budget_dollars=budget,
+    )
 
 
 def _read_person(table: "_Table", team: str) -> Person:
@@ -145,11 +156,28 @@ def _read_rule(table: "_Table", people: Mapping[str, Person]) -> LevelRule:
             cap_seconds=table.duration("cap", default=defaults.DURATIONS.cap, most=_MAXIMUM_CAP_SECONDS),
             hours=table.hours("hours") if table.has("hours") else None,
             break_glass=_read_break_glass(table.table("break_glass"), people) if table.has("break_glass") else None,
+            approver_groups=frozenset(table.slack_ids("approver_groups")),
         )
+        if rule.break_glass is not None:
+            _check_break_glass(table, rule, rule.break_glass)
         askers = people if EVERYBODY in rule.who else rule.who
-        if not rule.automatic and not any(len(rule.approvers - {name}) >= rule.needed for name in askers):
+        is_left_to_groups = bool(rule.approver_groups)
+        if (
+            not rule.automatic
+            and not is_left_to_groups
+            and not any(len(rule.approvers - {name}) >= rule.needed for name in askers)
+        ):
             table.fail("approvers", "nobody who may ask could ever be approved: list more approvers or need fewer")
         return rule
+
+
+def _check_break_glass(table: "_Table", rule: LevelRule, break_glass: BreakGlass) -> None:
+    """Whoever may take access at once must be one of those who may have it, and others must be there to review it."""
+    for name in sorted(break_glass.who):
+        if not rule.admits(name):
+            table.fail("break_glass", f"lets {name} take what 'who' does not let them have")
+        if not rule.approvers - {name}:
+            table.fail("break_glass", f"nobody in 'approvers' could review what {name} takes")
 
 
 def _read_break_glass(table: "_Table", people: Mapping[str, Person]) -> BreakGlass:
@@ -203,12 +231,12 @@ class _Table:
     def has(self, key: str) -> bool:
         return key in self._values
 
-    def _value(self, key: str, kind: type, words: str) -> Any:
+    def _value(self, key: str, kind: type | tuple[type, ...], words: str) -> Any:
         self._read.add(key)
         if key not in self._values:
             self.fail(key, f"is missing; it must be {words}")
         value = self._values[key]
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
             self.fail(key, f"must be {words}, not {type(value).__name__}")
         return value
 
@@ -238,6 +266,14 @@ class _Table:
             self.fail(key, "must be a list of texts")
         return values
 
+    def slack_ids(self, key: str) -> list[str]:
+        """Slack ids, none where the key is missing."""
+        ids = self.texts(key, default=())
+        for each in ids:
+            if not _SLACK_ID.fullmatch(each):
+                self.fail(key, f"'{each[:80]}' is no Slack id; one looks like S0EXAMPLE")
+        return ids
+
     def names(self, key: str, people: Mapping[str, Person], *, everybody: bool = False) -> frozenset[str]:
         if everybody and self._values.get(key) == EVERYBODY:
             self._read.add(key)
@@ -255,6 +291,12 @@ class _Table:
         value: int = self._value(key, int, "a whole number") if self.has(key) else default
         if not least <= value <= most:
             self.fail(key, f"must lie between {least} and {most}")
+        return value
+
+    def dollars(self, key: str) -> float:
+        value = float(self._value(key, (int, float), "a number of dollars a month, such as 3"))
+        if not 0 < value <= _MAXIMUM_BUDGET:
+            self.fail(key, f"must lie above 0 and up to {_MAXIMUM_BUDGET}")
         return value
 
     def choice(self, key: str, kind: type[_Choice], *, default: _Choice) -> _Choice:

@@ -18,10 +18,12 @@ _OURS = frozenset(kind.__name__ for kind in AccessError.__subclasses__())
 
 
 class Purpose(StrEnum):
-    """What an execution is for: a request's whole life, or only seeing a revocation through."""
+    """What an execution is for: a request's whole life, an extension, seeing a revocation through, or a review."""
 
     GRANT = "grant"
+    EXTEND = "extend"
     REVOKE = "revoke"
+    REVIEW = "review"
 
 
 class Outcome(StrEnum):
@@ -30,6 +32,7 @@ class Outcome(StrEnum):
     FINISHED = "finished"
     DENIED = "denied"
     TIMED_OUT = "timed_out"
+    CANCELLED = "cancelled"
     FAILED = "failed"
 
 
@@ -51,6 +54,8 @@ class Ending:
     is_revoked: bool
     approval_card: CardReference | None
     ready_card: CardReference | None
+    asked_card: CardReference | None = None
+    soon_card: CardReference | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +93,7 @@ class Course:
     policy_answer: str
     policy_reason: str
     verdict: str
+    verdict_reason: str
     is_confirmed: bool
     confirmation_reason: str
     bastion: Prepared
@@ -100,24 +106,34 @@ class Course:
         return self.database_user.is_ok or self.database_user.error.is_answer
 
 
-def decide_outcome(course: Course, *, request_id: str) -> tuple[Outcome, str]:
-    """The named end of a request and the sentence that explains it."""
+def decide_outcome(course: Course, *, request_id: str, is_end_asked: bool = False) -> tuple[Outcome, str]:
+    """The named end of a request and the sentence that explains it. What was taken back before it was granted is cancelled."""
     if course.failure.Error:
         return Outcome.FAILED, course.failure.explain(request_id)
     if course.purpose is Purpose.REVOKE:
         return Outcome.FAILED, f"The workflow of {request_id} stopped before its end."
-    if course.policy_answer == PolicyAnswer.DENIED:
-        return Outcome.DENIED, course.policy_reason
-    if course.verdict == Verdict.DENIED:
-        return Outcome.DENIED, "An approver said no."
-    if course.verdict == Verdict.TIMED_OUT:
-        return Outcome.TIMED_OUT, "Nobody decided in time; nothing was granted."
-    if not course.is_confirmed:
-        return Outcome.DENIED, course.confirmation_reason
+    if refused := _refused(course, is_end_asked=is_end_asked):
+        return refused
+    if course.purpose is Purpose.EXTEND:
+        return Outcome.FINISHED, ""
     for branch in (course.bastion, course.database_user):
         if not branch.is_ok:
             return Outcome.FAILED, branch.error.explain(request_id)
     return Outcome.FINISHED, ""
+
+
+def _refused(course: Course, *, is_end_asked: bool) -> tuple[Outcome, str] | None:
+    if course.policy_answer == PolicyAnswer.DENIED:
+        return Outcome.DENIED, course.policy_reason
+    if course.verdict == Verdict.CANCELLED:
+        return Outcome.CANCELLED, ""
+    if course.verdict == Verdict.DENIED:
+        return Outcome.DENIED, course.verdict_reason or "An approver said no."
+    if course.verdict == Verdict.TIMED_OUT:
+        return Outcome.TIMED_OUT, "Nobody decided in time; nothing was granted."
+    if course.is_confirmed:
+        return None
+    return (Outcome.CANCELLED, "") if is_end_asked else (Outcome.DENIED, course.confirmation_reason)
 
 
 def _message(cause: str) -> str:

@@ -43,6 +43,7 @@ class GrantFacts:
     port: int
     document: SessionDocument
     token: TokenSource
+    profile: str = ""
 
     @property
     def role(self) -> str:
@@ -74,6 +75,9 @@ class Grant:
     instance_id: str | None = None
     """The bastion instance that was delivered."""
     writer: Endpoint | None = None
+    extension_ids: tuple[str, ...] = ()
+    """The requests that moved the end."""
+    is_break_glass: bool = False
 
 
 def grant_key(location: str, person: Person, level: PermissionLevel) -> str:
@@ -81,8 +85,16 @@ def grant_key(location: str, person: Person, level: PermissionLevel) -> str:
     return f"{location}#{person.person_id}#{level}"
 
 
-def freeze_facts(*, request_id: str, person: Person, location: Location, level: PermissionLevel) -> GrantFacts:
-    """The facts of a grant, by the catalogue as it is now."""
+def freeze_facts(
+    *,
+    request_id: str,
+    person: Person,
+    location: Location,
+    level: PermissionLevel,
+    port: int | None = None,
+    profile: str = "",
+) -> GrantFacts:
+    """The facts of a grant, by the catalogue as it is now. ``port`` replaces the location's own."""
     return GrantFacts(
         request_id=request_id,
         person=person,
@@ -93,24 +105,33 @@ def freeze_facts(*, request_id: str, person: Person, location: Location, level: 
         database=location.database,
         region=location.region,
         bastion=location.bastion.name,
-        port=location.port,
+        port=port or location.port,
         document=location.document,
         token=location.token,
+        profile=profile,
     )
 
 
-def new_grant(*, request: AccessRequest, location: Location, durations: Durations, now: datetime) -> Grant:
+def new_grant(
+    *, request: AccessRequest, location: Location, durations: Durations, now: datetime, port: int | None = None
+) -> Grant:
     """The grant of a request, with its latest possible end: delivery may only set it earlier."""
     provision_by = now + timedelta(seconds=durations.preparation)
     return Grant(
         facts=freeze_facts(
-            request_id=request.request_id, person=request.person, location=location, level=request.level
+            request_id=request.request_id,
+            person=request.person,
+            location=location,
+            level=request.level,
+            port=port,
+            profile=request.profile,
         ),
         state=GrantState.LIVE,
         duration_seconds=request.duration_seconds,
         created_at=now,
         ends_at=provision_by + timedelta(seconds=request.duration_seconds),
         provision_by=provision_by,
+        is_break_glass=request.is_break_glass,
     )
 
 
@@ -154,3 +175,13 @@ def revocation_attempt(grant: Grant, now: datetime) -> int:
         return 0
     doublings = int(math.log2(late_minutes / _PATIENCE_MINUTES)) + 1
     return doublings if late_minutes < _HOUR else _DOUBLINGS_IN_AN_HOUR + int(late_minutes // _HOUR)
+
+
+def warns_at(grant: Grant, *, warning_seconds: int) -> datetime:
+    """When the holder is told that the end is near: so long before it, but not before 80% of the time have passed.
+
+    An extension counts as part of the time.
+    """
+    time = grant.ends_at - grant.delivered_at if grant.delivered_at else timedelta(seconds=grant.duration_seconds)
+    warning = min(timedelta(seconds=warning_seconds), time / 5)
+    return grant.ends_at - warning

@@ -95,6 +95,8 @@ class LevelRule:
     cap_seconds: int
     hours: Hours | None = None
     break_glass: BreakGlass | None = None
+    approver_groups: frozenset[str] = frozenset()
+    """Slack user groups whose listed members may approve as well."""
 
     def admits(self, name: str) -> bool:
         """May the person of this catalogue name ask for the level at all?"""

@@ -5,10 +5,12 @@ from datetime import datetime
 from enum import StrEnum
 
 from chalicelib.domain.catalogue import Catalogue
+from chalicelib.domain.costs import CostReport
 from chalicelib.domain.durations import describe_duration
 from chalicelib.domain.locations import LevelRule, Location
 from chalicelib.domain.people import Person
 from chalicelib.domain.permissions import PermissionLevel
+from chalicelib.domain.requests import AccessRequest
 
 
 class PolicyAnswer(StrEnum):
@@ -26,7 +28,12 @@ class PolicyOutcome:
     answer: PolicyAnswer
     reason: str
     approvers: frozenset[Person] = frozenset()
+    """Who must decide, or, when the glass is broken, who must review."""
+    approver_groups: frozenset[str] = frozenset()
+    """Slack user groups: whoever is listed and a member when they decide may decide too."""
     needed: int = 0
+    review_seconds: int = 0
+    """By when access that was taken at once must be reviewed; 0 when it need not be."""
 
 
 def decide_policy(
@@ -37,8 +44,12 @@ def decide_policy(
     duration_seconds: int,
     catalogue: Catalogue,
     now: datetime,
+    is_break_glass: bool = False,
 ) -> PolicyOutcome:
-    """Judge a request by the catalogue's rule for its location and level. The requester never counts as an approver."""
+    """Judge a request by the catalogue's rule for its location and level. The requester never counts as an approver.
+
+    Breaking the glass passes over hours and approvals, and nothing else; the approvers review it afterwards.
+    """
     if catalogue.people.get(person.name) != person:
         return _denied(
             "You are not listed in Drawbridge's catalogue. Ask the people who keep it to add you under [people]."
@@ -48,12 +59,16 @@ def decide_policy(
         return _denied(
             f"{location.name} offers {_offered(location)}, not {level.word} ({level}). Ask for one of those instead."
         )
-    if refusal := _find_refusal(rule, person, location, level, duration_seconds, now):
+    if refusal := _find_refusal(rule, person, location, level, duration_seconds):
         return _denied(refusal)
+    approvers = frozenset(catalogue.people[name] for name in rule.approvers if name != person.name)
+    if is_break_glass:
+        return _break_glass(rule, person, location, level, approvers)
+    if rule.hours is not None and not rule.hours.contain(now):
+        return _denied(f"{level.word.capitalize()} access to {location.name} is given {rule.hours.text} only.")
     if rule.automatic:
         return PolicyOutcome(answer=PolicyAnswer.ALLOWED, reason=f"{level.word} access to {location.name} is automatic")
-    approvers = frozenset(catalogue.people[name] for name in rule.approvers if name != person.name)
-    if len(approvers) < rule.needed:
+    if len(approvers) < rule.needed and not rule.approver_groups:
         return _denied(
             f"Nobody can approve this: {level.word} access to {location.name} needs {rule.needed} approver(s) other than "
             f"yourself and the catalogue lists {len(approvers)}. Ask the people who keep it."
@@ -62,17 +77,66 @@ def decide_policy(
         answer=PolicyAnswer.NEEDS_APPROVAL,
         reason=f"{level.word} access to {location.name} needs {rule.needed} approval(s)",
         approvers=approvers,
+        approver_groups=rule.approver_groups,
         needed=rule.needed,
     )
 
 
+def judge_request(request: AccessRequest, *, catalogue: Catalogue, now: datetime) -> PolicyOutcome:
+    """Judge a filed request by the current catalogue. Raises UnknownLocationError."""
+    return decide_policy(
+        person=request.person,
+        location=catalogue.require_location(request.location),
+        level=request.level,
+        duration_seconds=request.duration_seconds,
+        catalogue=catalogue,
+        now=now,
+        is_break_glass=request.is_break_glass,
+    )
+
+
+def find_reviewers(request: AccessRequest, *, catalogue: Catalogue) -> frozenset[Person]:
+    """Who may review access that was taken by breaking the glass: the approvers of its level, never who took it.
+
+    What has become of the requester since, of the hours or of the cap takes no reviewer away; of a level that is offered no more
+    it is whoever approves another one. Raises UnknownLocationError.
+    """
+    levels = catalogue.require_location(request.location).levels
+    rules = [levels[request.level]] if request.level in levels else levels.values()
+    listed = {catalogue.people[name] for rule in rules for name in rule.approvers}
+    return frozenset(person for person in listed if person.person_id != request.person.person_id)
+
+
+def within_budget(outcome: PolicyOutcome, costs: CostReport) -> PolicyOutcome:
+    """What policy says once the month's budget is spent: nothing that nobody approves, but in an emergency."""
+    if outcome.answer is not PolicyAnswer.ALLOWED or outcome.review_seconds or costs.allows_automatic:
+        return outcome
+    return _denied(
+        f"This month's budget of ${costs.budget_dollars:.2f} is spent (${costs.dollars:.2f} so far), so nothing is given "
+        "without an approval until the month ends. Ask for a level that somebody approves, or have the budget raised."
+    )
+
+
+def _break_glass(
+    rule: LevelRule, person: Person, location: Location, level: PermissionLevel, approvers: frozenset[Person]
+) -> PolicyOutcome:
+    if rule.break_glass is None or person.name not in rule.break_glass.who:
+        return _denied(
+            f"You may not break the glass for {level.word} access to {location.name}. Ask for it without that; "
+            "the catalogue's 'break_glass' decides who may."
+        )
+    if not approvers:
+        return _denied(f"Nobody but yourself could review {level.word} access to {location.name}. Ask another way.")
+    return PolicyOutcome(
+        answer=PolicyAnswer.ALLOWED,
+        reason=f"{level.word} access to {location.name} was taken by breaking the glass",
+        approvers=approvers,
+        review_seconds=rule.break_glass.review_within_seconds,
+    )
+
+
 def _find_refusal(
-    rule: LevelRule,
-    person: Person,
-    location: Location,
-    level: PermissionLevel,
-    duration_seconds: int,
-    now: datetime,
+    rule: LevelRule, person: Person, location: Location, level: PermissionLevel, duration_seconds: int
 ) -> str | None:
     if not rule.admits(person.name):
         return f"You may not ask for {level.word} access to {location.name}. The catalogue's 'who' decides that."
@@ -83,8 +147,6 @@ def _find_refusal(
         )
     if duration_seconds <= 0:
         return "Ask for at least a second."
-    if rule.hours is not None and not rule.hours.contain(now):
-        return f"{level.word.capitalize()} access to {location.name} is given {rule.hours.text} only."
     return None
 
 

@@ -2,11 +2,16 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 
 from chalicelib.domain.cards import CardReference
-from chalicelib.domain.decisions import DecisionRecord
+from chalicelib.domain.decisions import DecisionRecord, approved_request
 from chalicelib.domain.endings import Outcome
+from chalicelib.domain.grants import grant_key
 from chalicelib.domain.requests import AccessRequest
+from chalicelib.domain.reviews import ReviewRecord
+
+CardName = Literal["approval", "asked", "ready", "soon", "review"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +34,29 @@ class RequestRecord:
     approval_token: str | None = field(default=None, repr=False)
     hold_token: str | None = field(default=None, repr=False)
     end_asked_at: datetime | None = None
+    review: ReviewRecord | None = None
+    review_token: str | None = field(default=None, repr=False)
+    asked_card: CardReference | None = None
+    """The direct message in which the requester follows their request."""
     approval_card: CardReference | None = None
     ready_card: CardReference | None = None
+    soon_card: CardReference | None = None
+    """The message that the access ends soon."""
+    review_card: CardReference | None = None
+    told_end: datetime | None = None
+    """The end that the holder was told last."""
+    warned_end: datetime | None = None
+    """The end that the holder was warned of."""
+    tell_tried_at: datetime | None = None
+    """When telling the holder something was tried last; None when nothing is left to tell."""
     outcome: Outcome | None = None
+
+    @property
+    def grant_key(self) -> str:
+        """The identity of the grant that this request may have."""
+        return grant_key(self.request.location, self.request.person, self.approved.level)
+
+    @property
+    def approved(self) -> AccessRequest:
+        """The request on the terms that were approved; as asked while nobody has said otherwise."""
+        return approved_request(self.request, self.decisions)

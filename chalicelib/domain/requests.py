@@ -1,4 +1,4 @@
-"""An access request: what a person asked for, and how it is read from the words of a command."""
+"""An access request: what a person asked for, in words not yet judged and as it is filed, and how it gets its id."""
 
 import hashlib
 import re
@@ -7,19 +7,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from chalicelib import defaults
-from chalicelib.domain.durations import describe_duration, find_duration
-from chalicelib.domain.errors import InvalidCommandError
+from chalicelib.domain.durations import describe_duration
 from chalicelib.domain.people import Person
 from chalicelib.domain.permissions import PermissionLevel
-
-USAGE = "/db-access LOCATION [r|w|o] [30m|2h|1h30m] [reason…]"
 
 # No letter or digit that is read as another one: people type these.
 _ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
 _ID_LENGTH = 6
 REQUEST_ID = re.compile(f"R-[{_ALPHABET}]{{{_ID_LENGTH}}}")
-_LOOKS_LIKE_DURATION = re.compile(r"[+-]?\d+(?:[.,]\d+)?[a-z]*", re.IGNORECASE)
+LOCAL_PORTS = range(1024, 65536)
+"""What somebody without special rights may listen on."""
+PROFILE = re.compile(r"[A-Za-z0-9._:/][A-Za-z0-9._:/@-]{0,127}")
+"""The named AWS profile of a person, as it may stand in a shell line."""
 
 
 class Origin(StrEnum):
@@ -39,16 +38,32 @@ class AccessRequest:
     duration_seconds: int
     reason: str
     asked_at: datetime
+    port: int | None = None
+    """The local port that the person wants; None for the location's own."""
+    profile: str = ""
+    """The named AWS profile that goes into the delivered line; empty for none."""
+    is_break_glass: bool = False
+    """Taken at once, to be reviewed afterwards."""
+    extends: str | None = None
+    """The request whose access this one prolongs by ``duration_seconds``; None for access of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """The words of a command, read but not yet judged. No duration means the default one."""
+    """The words of a command or a form, read but not yet judged. No duration means the default one.
+
+    No port and no profile mean those that were given last; 0 and the empty text mean none.
+    """
 
     location: str
     level: PermissionLevel
     duration_seconds: int | None
     reason: str
+    environment: str | None = None
+    region: str | None = None
+    port: int | None = None
+    profile: str | None = None
+    is_break_glass: bool = False
 
 
 def request_ids(origin: Origin, once_only_id: str) -> Iterator[str]:
@@ -64,40 +79,6 @@ def request_ids(origin: Origin, once_only_id: str) -> Iterator[str]:
             number, index = divmod(number, len(_ALPHABET))
             letters.append(_ALPHABET[index])
         yield "R-" + "".join(letters)
-
-
-def parse_ask(text: str) -> Ask:
-    """Read ``LOCATION [level] [duration] [reason…]``; level and duration may stand in either order.
-
-    Raises InvalidCommandError, with what to type instead, when there is no location, the text is too long or a word where a
-    duration may stand starts like a number but is none.
-    """
-    if len(text) > defaults.COMMAND_LENGTH:
-        raise InvalidCommandError(
-            f"That is {len(text)} characters long; {defaults.COMMAND_LENGTH} is the most. Type {USAGE}"
-        )
-    words = text.split()
-    if not words:
-        raise InvalidCommandError(f"Which location? Type {USAGE}")
-    location, *rest = words
-    level: PermissionLevel | None = None
-    seconds: int | None = None
-    while rest:
-        if level is None and (found := PermissionLevel.find_by_word(rest[0])) is not None:
-            level = found
-        elif seconds is None and (duration := find_duration(rest[0])) is not None:
-            seconds = duration
-        elif seconds is None and _LOOKS_LIKE_DURATION.fullmatch(rest[0]):
-            raise InvalidCommandError(f"'{rest[0][:40]}' is no duration. Write it like 30m, 2h or 1h30m: {USAGE}")
-        else:
-            break
-        rest.pop(0)
-    return Ask(
-        location=location,
-        level=level or PermissionLevel(defaults.LEVEL),
-        duration_seconds=seconds,
-        reason=" ".join(rest)[: defaults.REASON_LENGTH],
-    )
 
 
 def describe_request(request: AccessRequest) -> str:

@@ -11,20 +11,27 @@ from chalicelib.aws.auth_tokens import RdsAuthTokens
 from chalicelib.aws.clients import client
 from chalicelib.aws.secrets import read_slack_secrets
 from chalicelib.domain.endings import Course, Prepared, Purpose, StepError
-from chalicelib.domain.payloads import from_payload
+from chalicelib.domain.payloads import from_payload, to_payload
 from chalicelib.domain.receipts import ClosedTunnels, Receipt
 from chalicelib.functions import aws_collaborators as aws
 from chalicelib.functions.clock import now
 from chalicelib.functions.packed_catalogue import packed_catalogue
-from chalicelib.observability import observed
+from chalicelib.observability import logger, observed
 from chalicelib.settings import current_settings
+from chalicelib.slack.homes import SlackHomes
+from chalicelib.slack.members import SlackMembers
 from chalicelib.slack.notifier import SlackNotifier
 from chalicelib.slack.token_view import SlackTokenView
+from chalicelib.workflow import announce_preparation as announce_preparation_verb
 from chalicelib.workflow import close_approval as close_approval_verb
 from chalicelib.workflow import deliver_connection as deliver_connection_verb
 from chalicelib.workflow import issue_token as issue_token_verb
+from chalicelib.workflow import refresh_homes as refresh_homes_verb
+from chalicelib.workflow import remind_approvers as remind_approvers_verb
 from chalicelib.workflow import report_outcome as report_outcome_verb
 from chalicelib.workflow import request_approval as request_approval_verb
+from chalicelib.workflow import request_review as request_review_verb
+from chalicelib.workflow import tell_holder as tell_holder_verb
 from chalicelib.workflow.find_database_instances import DatabaseOrder
 
 blueprint = Blueprint(__name__)
@@ -44,21 +51,52 @@ def request_approval(event: Any, context: Any) -> Any:
         notifier=_notifier(),
         clock=now,
     )
+    _refresh_homes(event["request_id"])
+    return {}
+
+
+@blueprint.lambda_function()
+@observed
+def remind_approvers(event: Any, context: Any) -> Any:
+    """``{request_id, task_token}`` → nothing; the state waits for its token."""
+    is_reminded = remind_approvers_verb.remind_approvers(
+        request_id=event["request_id"],
+        task_token=event["task_token"],
+        requests=aws.requests(),
+        executions=aws.executions(),
+        notifier=_notifier(),
+    )
+    logger.info("half time", extra={"is_reminded": is_reminded})
     return {}
 
 
 @blueprint.lambda_function()
 @observed
 def close_approval(event: Any, context: Any) -> Any:
-    """``{request_id}`` → ``{verdict}``."""
-    verdict = close_approval_verb.close_approval(
+    """``{request_id}`` → ``{verdict, reason}``."""
+    closing = close_approval_verb.close_approval(
         request_id=event["request_id"],
         requests=aws.requests(),
+        members=_members(),
         notifier=_notifier(),
         audit=aws.audit(),
         clock=now,
     )
-    return {"verdict": verdict}
+    _refresh_homes(event["request_id"])
+    return to_payload(closing)
+
+
+@blueprint.lambda_function()
+@observed
+def announce_preparation(event: Any, context: Any) -> Any:
+    """``{request_id, order}`` → ``{}``."""
+    announce_preparation_verb.announce_preparation(
+        request_id=event["request_id"],
+        order=from_payload(DatabaseOrder, event["order"], path="order"),
+        requests=aws.requests(),
+        notifier=_notifier(),
+    )
+    return {}
 
 
 @blueprint.lambda_function()
@@ -77,6 +115,41 @@ def deliver_connection(event: Any, context: Any) -> Any:
         audit=aws.audit(),
         clock=now,
     )
+    _refresh_homes(event["request_id"])
+    return {}
+
+
+@blueprint.lambda_function()
+@observed
+def tell_holder(event: Any, context: Any) -> Any:
+    """``{request_id}`` → ``{}``."""
+    settings = current_settings()
+    tell_holder_verb.tell_holder(
+        request_id=event["request_id"],
+        certificate_bundle=settings.certificate_bundle,
+        durations=settings.durations,
+        requests=aws.requests(),
+        grants=aws.grants(),
+        notifier=_notifier(),
+        clock=now,
+    )
+    _refresh_homes(event["request_id"])
+    return {}
+
+
+@blueprint.lambda_function()
+@observed
+def request_review(event: Any, context: Any) -> Any:
+    """``{request_id, task_token}`` → nothing; the state waits for its token."""
+    request_review_verb.request_review(
+        request_id=event["request_id"],
+        task_token=event["task_token"],
+        catalogue=packed_catalogue(),
+        requests=aws.requests(),
+        executions=aws.executions(),
+        notifier=_notifier(),
+    )
+    _refresh_homes(event["request_id"])
     return {}
 
 
@@ -84,15 +157,18 @@ def deliver_connection(event: Any, context: Any) -> Any:
 @observed
 def report_outcome(event: Any, context: Any) -> Any:
     """The document of an execution at its end → ``{outcome}``."""
+    purpose = Purpose(event["purpose"])
+    confirmation = event["extension"] if purpose is Purpose.EXTEND else event["confirmation"]
     outcome = report_outcome_verb.report_outcome(
         request_id=event["request_id"],
         course=Course(
-            purpose=Purpose(event["purpose"]),
+            purpose=purpose,
             policy_answer=event["policy"]["answer"],
             policy_reason=event["policy"]["reason"],
             verdict=event["approval"]["verdict"],
-            is_confirmed=event["confirmation"]["is_confirmed"],
-            confirmation_reason=event["confirmation"]["reason"],
+            verdict_reason=event["approval"]["reason"],
+            is_confirmed=confirmation["is_confirmed"],
+            confirmation_reason=confirmation["reason"],
             bastion=from_payload(Prepared, event["prepared"]["bastion"], path="prepared.bastion"),
             database_user=from_payload(Prepared, event["prepared"]["database_user"], path="prepared.database_user"),
             failure=from_payload(StepError, event["failure"], path="failure"),
@@ -105,6 +181,7 @@ def report_outcome(event: Any, context: Any) -> Any:
         audit=aws.audit(),
         clock=now,
     )
+    _refresh_homes(event["request_id"])
     return {"outcome": outcome}
 
 
@@ -121,12 +198,28 @@ def issue_token(event: Any, context: Any) -> Any:
         durations=settings.durations,
         requests=aws.requests(),
         grants=aws.grants(),
+        members=_members(),
         tokens=RdsAuthTokens(),
         view=SlackTokenView(_slack()),
         audit=aws.audit(),
         clock=now,
     )
     return {}
+
+
+def _refresh_homes(request_id: str) -> None:
+    refresh_homes_verb.refresh_homes(
+        request_id=request_id,
+        catalogue=packed_catalogue(),
+        requests=aws.requests(),
+        grants=aws.grants(),
+        homes=SlackHomes(_slack()),
+        clock=now,
+    )
+
+
+def _members() -> SlackMembers:
+    return SlackMembers(_slack(), packed_catalogue().team)
 
 
 def _notifier() -> SlackNotifier:

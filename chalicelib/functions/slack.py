@@ -3,7 +3,7 @@
 Loads neither psycopg nor anything else that a cold start within Slack's three seconds cannot afford.
 """
 
-from collections.abc import Collection
+from collections.abc import Sequence
 from functools import cache
 from http import HTTPStatus
 from time import monotonic
@@ -17,24 +17,42 @@ from chalicelib.aws.clients import client
 from chalicelib.aws.invocations import LambdaInvocations
 from chalicelib.aws.secrets import SlackSecrets, read_slack_secrets
 from chalicelib.domain.connections import ConnectionDetails
-from chalicelib.domain.decisions import DecisionRecord, Refusal
+from chalicelib.domain.costs import CostReport
+from chalicelib.domain.decisions import DecisionRecord, Refusal, Terms
 from chalicelib.domain.errors import AccessError
+from chalicelib.domain.explanations import Explanation
 from chalicelib.domain.filings import AlreadyAsked, AlreadyHeld, Asked
+from chalicelib.domain.locations import Location
+from chalicelib.domain.overviews import EndedRequest, Overview
 from chalicelib.domain.people import Person
+from chalicelib.domain.permissions import PermissionLevel
+from chalicelib.domain.preferences import Preferences
+from chalicelib.domain.records import RequestRecord
+from chalicelib.domain.requests import Ask
+from chalicelib.domain.reviews import ReviewRecord
 from chalicelib.functions import aws_collaborators as aws
 from chalicelib.functions.clock import now
 from chalicelib.functions.packed_catalogue import packed_catalogue
 from chalicelib.observability import logger, redacted
 from chalicelib.settings import current_settings
 from chalicelib.slack.app import CurrentApp, SignedRequest, build_app, has_readable_timestamp
+from chalicelib.slack.groups import SlackGroups
+from chalicelib.slack.homes import SlackHomes
 from chalicelib.slack.notifier import SlackNotifier
 from chalicelib.workflow import ask_end as ask_end_verb
+from chalicelib.workflow import ask_extension as ask_extension_verb
+from chalicelib.workflow import cancel_request as cancel_request_verb
+from chalicelib.workflow import explain_level as explain_level_verb
 from chalicelib.workflow import file_request as file_request_verb
 from chalicelib.workflow import find_connection as find_connection_verb
+from chalicelib.workflow import read_cost as read_cost_verb
+from chalicelib.workflow import read_overview as read_overview_verb
 from chalicelib.workflow import record_decision as record_decision_verb
+from chalicelib.workflow import record_review as record_review_verb
 
 blueprint = Blueprint(__name__)
 _CONTENT_TYPES = ["application/x-www-form-urlencoded", "application/json"]
+_HISTORY = 20
 
 
 @blueprint.route("/slack/events", methods=["POST"], content_types=_CONTENT_TYPES)
@@ -73,7 +91,7 @@ def _read_secrets() -> SlackSecrets:
 def _build(secrets: SlackSecrets) -> App:
     settings = current_settings()
     return build_app(
-        acts=_AwsActs(secrets.bot_token),
+        acts=_AwsActs(WebClient(token=secrets.bot_token, base_url=settings.slack_api, timeout=2)),
         app_id=settings.slack_app,
         signing_secret=secrets.signing_secret,
         bot_token=secrets.bot_token,
@@ -89,26 +107,22 @@ def _report_error(error_id: str, error: Exception) -> None:
 class _AwsActs:
     """What the listeners may have done, by the verbs of the workflow on AWS."""
 
-    def __init__(self, bot_token: str) -> None:
-        self._bot_token = bot_token
+    def __init__(self, slack: WebClient) -> None:
+        self._slack = slack
 
     @property
     def team(self) -> str:
         return packed_catalogue().team
 
-    @property
-    def locations(self) -> Collection[str]:
-        return packed_catalogue().locations
-
     def find_person(self, slack: str) -> Person | None:
         return packed_catalogue().find_person(team=self.team, slack=slack)
 
     def file_request(
-        self, *, person: Person | None, text: str, origin_id: str
+        self, *, person: Person | None, ask: Ask, origin_id: str
     ) -> Asked | AlreadyHeld | AlreadyAsked | Refusal:
         return file_request_verb.file_request(
             person=person,
-            text=text,
+            ask=ask,
             origin_id=origin_id,
             catalogue=packed_catalogue(),
             durations=current_settings().durations,
@@ -118,31 +132,88 @@ class _AwsActs:
             now=now(),
         )
 
-    def record_decision(self, *, person: Person | None, request_id: str, approves: bool) -> DecisionRecord | Refusal:
+    def record_decision(
+        self, *, person: Person | None, request_id: str, approves: bool, terms: Terms | None = None, reason: str = ""
+    ) -> DecisionRecord | Refusal:
         return record_decision_verb.record_decision(
             request_id=request_id,
             person=person,
             approves=approves,
+            terms=terms,
+            reason=reason,
+            catalogue=packed_catalogue(),
+            requests=aws.requests(),
+            groups=SlackGroups(self._slack),
+            executions=aws.executions(),
+            clock=now,
+        )
+
+    def cancel_request(self, *, person: Person | None, request_id: str) -> Refusal | None:
+        return cancel_request_verb.cancel_request(
+            request_id=request_id, person=person, requests=aws.requests(), executions=aws.executions(), clock=now
+        )
+
+    def ask_end(self, *, person: Person | None, request_id: str) -> Refusal | None:
+        return ask_end_verb.ask_end(
+            request_id=request_id, person=person, requests=aws.requests(), executions=aws.executions(), clock=now
+        )
+
+    def ask_extension(
+        self, *, person: Person | None, request_id: str, seconds: int, origin_id: str
+    ) -> Asked | AlreadyAsked | Refusal:
+        return ask_extension_verb.ask_extension(
+            request_id=request_id,
+            seconds=seconds,
+            person=person,
+            origin_id=origin_id,
+            catalogue=packed_catalogue(),
+            durations=current_settings().durations,
+            requests=aws.requests(),
+            grants=aws.grants(),
+            executions=aws.executions(),
+            now=now(),
+        )
+
+    def record_review(
+        self, *, person: Person | None, request_id: str, is_justified: bool, note: str
+    ) -> ReviewRecord | Refusal:
+        return record_review_verb.record_review(
+            request_id=request_id,
+            person=person,
+            is_justified=is_justified,
+            note=note,
             catalogue=packed_catalogue(),
             requests=aws.requests(),
             executions=aws.executions(),
             clock=now,
         )
 
+    def issue_token(self, *, person_id: str, request_id: str, view_id: str) -> None:
+        LambdaInvocations(client("lambda"), current_settings().issue_token_function).issue_token(
+            request_id=request_id, view_id=view_id, person_id=person_id
+        )
+
+    def forget_preferences(self, person: Person) -> None:
+        aws.requests().keep_preferences(person.person_id, Preferences())
+
     def show_progress(self, record: DecisionRecord) -> None:
         filed = aws.requests().require_request(record.request_id)
         if filed.approval_card is not None:
-            slack = WebClient(token=self._bot_token, base_url=current_settings().slack_api, timeout=2)
-            SlackNotifier(slack, packed_catalogue()).show_decision(filed.approval_card, filed.request, record)
+            self._notifier().show_decision(filed.approval_card, filed.request, record)
 
-    def ask_end(self, *, person: Person | None, request_id: str) -> Refusal | None:
-        return ask_end_verb.ask_end(
-            request_id=request_id,
-            person=person,
-            requests=aws.requests(),
-            executions=aws.executions(),
-            clock=now,
-        )
+    def show_review(self, review: ReviewRecord) -> None:
+        filed = aws.requests().require_request(review.request_id)
+        if filed.review_card is not None:
+            self._notifier().show_review(filed.review_card, filed.request, review)
+
+    def refresh_home(self, person: Person) -> None:
+        SlackHomes(self._slack).publish(person, self.read_overview(person))
+
+    def find_location(self, name: str) -> Location | None:
+        return packed_catalogue().locations.get(name)
+
+    def find_request(self, request_id: str) -> RequestRecord | None:
+        return aws.requests().find_request(request_id)
 
     def find_connection(self, *, person_id: str, request_id: str) -> ConnectionDetails | Refusal:
         return find_connection_verb.find_connection(
@@ -154,7 +225,35 @@ class _AwsActs:
             now=now(),
         )
 
-    def issue_token(self, *, person_id: str, request_id: str, view_id: str) -> None:
-        LambdaInvocations(client("lambda"), current_settings().issue_token_function).issue_token(
-            request_id=request_id, view_id=view_id, person_id=person_id
+    def find_preferences(self, person: Person) -> Preferences:
+        return aws.requests().find_preferences(person.person_id)
+
+    def read_overview(self, person: Person) -> Overview:
+        return read_overview_verb.read_overview(
+            person=person, catalogue=packed_catalogue(), requests=aws.requests(), grants=aws.grants(), now=now()
         )
+
+    def read_history(self, person: Person) -> Sequence[EndedRequest]:
+        return aws.requests().ended_requests(person.person_id, most=_HISTORY)
+
+    def read_cost(self) -> CostReport:
+        return read_cost_verb.read_cost(
+            catalogue=packed_catalogue(),
+            durations=current_settings().durations,
+            requests=aws.requests(),
+            grants=aws.grants(),
+            now=now(),
+        )
+
+    def explain_level(self, *, person: Person, location: str, level: PermissionLevel) -> Explanation:
+        return explain_level_verb.explain_level(
+            person=person,
+            location=location,
+            level=level,
+            catalogue=packed_catalogue(),
+            durations=current_settings().durations,
+            now=now(),
+        )
+
+    def _notifier(self) -> SlackNotifier:
+        return SlackNotifier(self._slack, packed_catalogue())

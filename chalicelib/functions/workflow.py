@@ -14,10 +14,12 @@ from chalicelib.observability import logger, observed, redacted
 from chalicelib.settings import current_settings
 from chalicelib.workflow import check_grant_end as check_grant_end_verb
 from chalicelib.workflow import check_policy as check_policy_verb
+from chalicelib.workflow import check_review as check_review_verb
 from chalicelib.workflow import close_tunnels as close_tunnels_verb
 from chalicelib.workflow import confirm_approval as confirm_approval_verb
 from chalicelib.workflow import ensure_bastion_running as ensure_bastion_running_verb
 from chalicelib.workflow import find_database_instances as find_database_instances_verb
+from chalicelib.workflow import grant_extension as grant_extension_verb
 from chalicelib.workflow import hold_access as hold_access_verb
 from chalicelib.workflow import reconcile_grants as reconcile_grants_verb
 from chalicelib.workflow import stop_idle_bastions as stop_idle_bastions_verb
@@ -30,16 +32,24 @@ _HOUSEKEEPING_MINUTES = 5
 @blueprint.lambda_function()
 @observed
 def check_policy(event: Any, context: Any) -> Any:
-    """``{request_id}`` → ``{answer, reason, wait_seconds}``."""
+    """``{request_id}`` → ``{answer, reason, remind_seconds, wait_seconds}``: how long until a reminder, and after it."""
     outcome = check_policy_verb.check_policy(
         request_id=event["request_id"],
         catalogue=packed_catalogue(),
+        durations=current_settings().durations,
         requests=aws.requests(),
+        grants=aws.grants(),
         audit=aws.audit(),
         clock=now,
     )
-    wait_seconds = current_settings().durations.approval_wait
-    return {"answer": outcome.answer, "reason": outcome.reason, "wait_seconds": wait_seconds}
+    wait = current_settings().durations.approval_wait
+    remind_seconds = max(1, wait // 2)
+    return {
+        "answer": outcome.answer,
+        "reason": outcome.reason,
+        "remind_seconds": remind_seconds,
+        "wait_seconds": max(1, wait - remind_seconds),
+    }
 
 
 @blueprint.lambda_function()
@@ -51,6 +61,7 @@ def warm_bastion(event: Any, context: Any) -> Any:
         catalogue=packed_catalogue(),
         durations=current_settings().durations,
         requests=aws.requests(),
+        grants=aws.grants(),
         bastions=aws.bastions(),
         host=aws.bastion_host(),
         clock=now,
@@ -68,6 +79,25 @@ def confirm_approval(event: Any, context: Any) -> Any:
         durations=current_settings().durations,
         requests=aws.requests(),
         grants=aws.grants(),
+        executions=aws.executions(),
+        audit=aws.audit(),
+        clock=now,
+    )
+    return to_payload(confirmation)
+
+
+@blueprint.lambda_function()
+@observed
+def grant_extension(event: Any, context: Any) -> Any:
+    """``{request_id}`` → ``{is_confirmed, reason}``."""
+    confirmation = grant_extension_verb.grant_extension(
+        request_id=event["request_id"],
+        catalogue=packed_catalogue(),
+        durations=current_settings().durations,
+        requests=aws.requests(),
+        grants=aws.grants(),
+        bastions=aws.bastions(),
+        executions=aws.executions(),
         audit=aws.audit(),
         clock=now,
     )
@@ -84,6 +114,7 @@ def find_database_instances(event: Any, context: Any) -> Any:
         requests=aws.requests(),
         grants=aws.grants(),
         directory=aws.directory(),
+        clock=now,
     )
     return {"order": to_payload(order)}
 
@@ -108,10 +139,11 @@ def ensure_bastion_running(event: Any, context: Any) -> Any:
 @blueprint.lambda_function()
 @observed
 def check_grant_end(event: Any, context: Any) -> Any:
-    """``{request_id, end_now}`` → ``{is_ending, seconds_left}``."""
+    """``{request_id, end_now}`` → ``{is_ending, has_news, wait_seconds}``."""
     end = check_grant_end_verb.check_grant_end(
         request_id=event["request_id"],
         end_now=event["end_now"],
+        durations=current_settings().durations,
         requests=aws.requests(),
         grants=aws.grants(),
         audit=aws.audit(),
@@ -127,12 +159,27 @@ def hold_access(event: Any, context: Any) -> Any:
     hold_access_verb.hold_access(
         request_id=event["request_id"],
         task_token=event["task_token"],
+        durations=current_settings().durations,
         requests=aws.requests(),
         grants=aws.grants(),
         executions=aws.executions(),
         clock=now,
     )
     return {}
+
+
+@blueprint.lambda_function()
+@observed
+def check_review(event: Any, context: Any) -> Any:
+    """``{request_id}`` → ``{is_closed, wait_seconds}``."""
+    review = check_review_verb.check_review(
+        request_id=event["request_id"],
+        catalogue=packed_catalogue(),
+        requests=aws.requests(),
+        audit=aws.audit(),
+        clock=now,
+    )
+    return to_payload(review)
 
 
 @blueprint.lambda_function()

@@ -8,15 +8,17 @@ from http import HTTPStatus
 from typing import Any, Generic, TypeVar
 from urllib.parse import parse_qsl
 
-from slack_bolt import App, BoltRequest, BoltResponse, Respond
+from slack_bolt import App, BoltRequest, BoltResponse
 from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.request.internals import build_context
 from slack_sdk import WebClient
 
-from chalicelib.slack.actions import register_actions
+from chalicelib.slack.actions import register_actions, tell_presser
 from chalicelib.slack.acts import Acts
 from chalicelib.slack.commands import register_commands
-from chalicelib.slack.replies import broken_reply, refused_reply
+from chalicelib.slack.events import register_events
+from chalicelib.slack.replies.answers import broken_reply, refused_reply
+from chalicelib.slack.submissions import register_submissions
 
 _Secrets = TypeVar("_Secrets")
 _REREAD_SECONDS = 60
@@ -58,16 +60,18 @@ def build_app(
         return _whispered(refused_reply(reason="This Drawbridge serves another Slack workspace."))
 
     @app.error
-    def explain(error: Exception, body: dict[str, Any], respond: Respond) -> BoltResponse:
+    def explain(error: Exception, body: dict[str, Any], client: WebClient) -> BoltResponse:
         error_id = secrets.token_hex(4)
         report_error(error_id, error)
         reply = broken_reply(error_id=error_id)
-        if body.get("type") == "block_actions" and "response_url" in body:
-            respond(response_type="ephemeral", replace_original=False, **reply)
+        if body.get("type") == "block_actions":
+            tell_presser(reply, body, client)
         return _whispered(reply)
 
     register_commands(app, acts)
     register_actions(app, acts)
+    register_submissions(app, acts)
+    register_events(app, acts)
     return app
 
 
@@ -131,11 +135,12 @@ def has_readable_timestamp(headers: Mapping[str, str]) -> bool:
 
 
 def _is_ours(body: dict[str, Any], app_id: str, team: str) -> bool:
+    """For our app, in our workspace, by one of us? What an installation for a whole organisation sends names no workspace."""
     person, workspace = body.get("user"), body.get("team")
-    teams = [body.get("team_id"), workspace.get("id") if isinstance(workspace, dict) else None]
-    teams += [person.get("team_id")] if isinstance(person, dict) else []
-    named = [each for each in teams if each is not None]
-    return body.get("api_app_id") == app_id and bool(named) and all(each == team for each in named)
+    places = [body["team_id"]] if "team_id" in body else []
+    places += [workspace.get("id")] if isinstance(workspace, dict) else []
+    homes = [person.get("team_id")] if isinstance(person, dict) else []
+    return body.get("api_app_id") == app_id and bool(places) and all(each == team for each in places + homes)
 
 
 def _whispered(message: Any) -> BoltResponse:

@@ -14,6 +14,8 @@ View = dict[str, Any]
 _LITERAL_LENGTH = 1000
 _LINE_LENGTH = 200
 _LIST_LENGTH = 20
+_PARAGRAPH_LENGTH = 2900
+_LISTING_LENGTH = 8000
 
 
 class Message(TypedDict):
@@ -21,6 +23,20 @@ class Message(TypedDict):
 
     text: str
     blocks: list[Block]
+
+
+def said(text: str) -> Message:
+    """A message of one paragraph."""
+    return Message(text=text, blocks=[section(text)])
+
+
+def joined(messages: Iterable[Message]) -> Message:
+    """Several messages as one."""
+    messages = list(messages)
+    return Message(
+        text="\n".join(message["text"] for message in messages),
+        blocks=[block for message in messages for block in message["blocks"]],
+    )
 
 
 def escape(text: str) -> str:
@@ -53,6 +69,11 @@ def day_and_time_of(at: datetime) -> str:
     return _date(at, "{date_short_pretty} at {time}", f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC")
 
 
+def count_of(number: int, one: str, many: str = "") -> str:
+    """So many things in words."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
 def some_of(parts: Iterable[str], *, most: int = _LIST_LENGTH, separator: str = ", ") -> str:
     """The first parts in one line, and how many more there are."""
     parts = list(parts)
@@ -80,9 +101,24 @@ def header(text: str) -> Block:
     return {"type": "header", "text": plain_text(text)}
 
 
-def section(text: str) -> Block:
-    """A paragraph of mrkdwn."""
-    return {"type": "section", "text": mrkdwn(text)}
+def section(text: str, beside: Block | None = None) -> Block:
+    """A paragraph of mrkdwn, with a button beside it where one is given."""
+    made: Block = {"type": "section", "text": mrkdwn(text)}
+    return made if beside is None else {**made, "accessory": beside}
+
+
+def paragraphs(lines: Iterable[str], *, most: int = _LISTING_LENGTH) -> list[Block]:
+    """Lines of mrkdwn in as few paragraphs as Slack allows; cut at ``most`` characters in all, saying how many more there are."""
+    lines, made, length = list(lines), [""], 0
+    for index, line in enumerate(lines):
+        length += len(line) + 1
+        if length > most:
+            made.append(f"and {len(lines) - index} more")
+            break
+        if len(made[-1]) + len(line) >= _PARAGRAPH_LENGTH:
+            made.append("")
+        made[-1] += f"\n{line}" if made[-1] else line
+    return [section(text) for text in made if text]
 
 
 def fields(**values: str) -> Block:
@@ -125,9 +161,16 @@ def actions(*elements: Block, block_id: str) -> Block:
     return {"type": "actions", "block_id": block_id, "elements": list(elements)}
 
 
-def button(text: str, *, action_id: str, value: str, primary: bool = False, confirm: Block | None = None) -> Block:
-    """A button. ``value`` is a request id: all other facts come from the ledger."""
-    made: Block = {"type": "button", "text": plain_text(text), "action_id": action_id, "value": value}
+def version_of(at: datetime) -> int:
+    """The version of a card that changes with an end: that end."""
+    return int(at.timestamp())
+
+
+def button(text: str, *, action_id: str, value: str = "", primary: bool = False, confirm: Block | None = None) -> Block:
+    """A button. ``value`` is a request id or nothing: all other facts come from the ledger."""
+    made: Block = {"type": "button", "text": plain_text(text), "action_id": action_id}
+    if value:
+        made["value"] = value
     if primary:
         made["style"] = "primary"
     if confirm is not None:

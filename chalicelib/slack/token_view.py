@@ -6,7 +6,7 @@ from slack_sdk import WebClient
 
 from chalicelib.domain.connections import ConnectionDetails
 from chalicelib.slack.blocks import View
-from chalicelib.slack.modals import token_modal, token_refused_modal
+from chalicelib.slack.modals.token import local_token_modal, token_modal, token_refused_modal
 from chalicelib.slack.notifier import translated
 
 
@@ -19,6 +19,10 @@ class SlackTokenView:
     def show_token(self, view_id: str, token: str, connection: ConnectionDetails, *, expires_at: datetime) -> None:
         """Show a fresh token and how to use it."""
         self._update(view_id, token_modal(token=token, connection=connection, expires_at=expires_at))
+
+    def show_local_token(self, view_id: str, connection: ConnectionDetails) -> None:
+        """Show how the person makes the token on their own machine, where the location's never crosses Slack."""
+        self._update(view_id, local_token_modal(connection=connection))
 
     def show_refusal(self, view_id: str, request_id: str, reason: str) -> None:
         """Say why there is no token."""

@@ -15,6 +15,8 @@ def ask_end(
     if record.outcome is not None:
         return Refusal(reason=f"{request_id} has ended already.")
     requests.ask_end(request_id, at=clock())
-    if (token := requests.require_request(request_id).hold_token) is not None:
-        executions.wake(token)
+    standing = requests.require_request(request_id)
+    for token in (standing.approval_token, standing.hold_token):
+        if token is not None:
+            executions.wake(token)
     return None

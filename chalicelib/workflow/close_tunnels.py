@@ -1,11 +1,12 @@
 """CloseTunnels: end the grant's tunnels and give up its lease, whether or not the database could be reached."""
 
 from chalicelib.domain.catalogue import Catalogue
-from chalicelib.domain.grants import Grant, grant_key
+from chalicelib.domain.grants import Grant
 from chalicelib.domain.receipts import ClosedTunnels
 from chalicelib.domain.requests import AccessRequest
 from chalicelib.domain.tunnels import tunnels_to_end
 from chalicelib.ports import AuditTrail, BastionLedger, Clock, GrantLedger, RequestLedger, Tunnels
+from chalicelib.workflow.own_grant import find_own_grant
 
 
 def close_tunnels(
@@ -20,11 +21,9 @@ def close_tunnels(
     clock: Clock,
 ) -> ClosedTunnels:
     """What was ended, kept and could not be attributed. The lease is given up even when SSM does not answer."""
-    request = requests.require_request(request_id).request
-    grant = grants.find_grant(grant_key(request.location, request.person, request.level))
-    if grant is not None and grant.facts.request_id != request_id:
-        grant = None
-    bastion = _find_bastion_name(request, grant, catalogue)
+    record = requests.require_request(request_id)
+    grant = find_own_grant(record, grants)
+    bastion = _find_bastion_name(record.request, grant, catalogue)
     if bastion is None:
         return ClosedTunnels()
     try:

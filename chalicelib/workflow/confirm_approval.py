@@ -4,10 +4,14 @@ from dataclasses import dataclass
 
 from chalicelib.defaults import Durations
 from chalicelib.domain.catalogue import Catalogue
+from chalicelib.domain.connections import choose_port
 from chalicelib.domain.decisions import confirm_approval as judge_confirmation
-from chalicelib.domain.grants import new_grant
-from chalicelib.domain.policy import decide_policy
-from chalicelib.ports import AuditTrail, Clock, GrantLedger, RequestLedger
+from chalicelib.domain.documents import new_document
+from chalicelib.domain.endings import Purpose
+from chalicelib.domain.grants import Grant, new_grant
+from chalicelib.domain.policy import judge_request
+from chalicelib.domain.records import RequestRecord
+from chalicelib.ports import AuditTrail, Clock, Executions, GrantLedger, RequestLedger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,26 +29,33 @@ def confirm_approval(
     durations: Durations,
     requests: RequestLedger,
     grants: GrantLedger,
+    executions: Executions,
     audit: AuditTrail,
     clock: Clock,
 ) -> Confirmation:
-    """Make the grant of a request. Raises GrantEndingError while an earlier grant is still being revoked."""
-    record = requests.require_request(request_id)
-    request, now = record.request, clock()
-    location = catalogue.require_location(request.location)
-    policy = decide_policy(
-        person=request.person,
-        location=location,
-        level=request.level,
-        duration_seconds=request.duration_seconds,
-        catalogue=catalogue,
-        now=now,
+    """Make the grant of a request. Raises GrantEndingError while an earlier grant is still being revoked.
+
+    The review of access taken by breaking the glass is under way before that access is there.
+    """
+    record, now = requests.require_request(request_id), clock()
+    approved = record.approved
+    policy = judge_request(approved, catalogue=catalogue, now=now)
+    refusal = judge_confirmation(policy=policy, record=record.decisions, requester=approved.person)
+    if refusal is not None or record.end_asked_at is not None:
+        reason = refusal.reason if refusal else "The request was cancelled."
+        audit.append(request_id, "refused", {"reason": reason}, at=now)
+        return Confirmation(is_confirmed=False, reason=reason)
+    if policy.review_seconds:
+        executions.start(f"{request_id}-review", new_document(request_id, Purpose.REVIEW))
+    standing = grants.create_grant(
+        new_grant(
+            request=approved,
+            location=catalogue.require_location(approved.location),
+            port=_choose_port(record, grants, catalogue),
+            durations=durations,
+            now=now,
+        )
     )
-    refusal = judge_confirmation(policy=policy, record=record.decisions, requester=request.person)
-    if refusal is not None:
-        audit.append(request_id, "refused", {"reason": refusal.reason}, at=now)
-        return Confirmation(is_confirmed=False, reason=refusal.reason)
-    standing = grants.create_grant(new_grant(request=request, location=location, durations=durations, now=now))
     if standing.facts.request_id != request_id:
         return Confirmation(
             is_confirmed=False,
@@ -52,3 +63,15 @@ def confirm_approval(
         )
     audit.append(request_id, "granted", {"rule": policy.reason, "ends_at": standing.ends_at}, at=now)
     return Confirmation(is_confirmed=True)
+
+
+def _choose_port(record: RequestRecord, grants: GrantLedger, catalogue: Catalogue) -> int:
+    """The port that the person wants, or the next one that none of their other tunnels holds."""
+    request = record.request
+    wanted = request.port or catalogue.require_location(request.location).port
+    return choose_port(wanted, {grant.facts.port for grant in grants.open_grants() if _is_another(grant, record)})
+
+
+def _is_another(grant: Grant, record: RequestRecord) -> bool:
+    is_own = grant.facts.request_id == record.request.request_id
+    return grant.facts.person.person_id == record.request.person.person_id and not is_own

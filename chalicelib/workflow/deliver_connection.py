@@ -1,11 +1,14 @@
 """DeliverConnection: hand the connection over once every link holds; the clock of the grant starts here."""
 
+from contextlib import suppress
+
 from chalicelib.domain.bastions import is_agent_new_enough
 from chalicelib.domain.connections import ConnectionDetails
-from chalicelib.domain.errors import DeliveryFailedError
-from chalicelib.domain.grants import GrantState, delivered, grant_key, seconds_left
+from chalicelib.domain.errors import DeliveryFailedError, SlackUnavailableError
+from chalicelib.domain.grants import GrantState, delivered, seconds_left
 from chalicelib.ports import AuditTrail, BastionHost, BastionLedger, Clock, GrantLedger, Notifier, RequestLedger
 from chalicelib.workflow.find_database_instances import DatabaseOrder
+from chalicelib.workflow.own_grant import find_own_grant
 
 
 def deliver_connection(
@@ -26,9 +29,8 @@ def deliver_connection(
     The person's own login was tried by ProvisionDatabaseUser. Raises DeliveryFailedError with the link that failed.
     """
     record = requests.require_request(request_id)
-    request = record.request
-    grant = grants.find_grant(grant_key(request.location, request.person, request.level))
-    if grant is None or grant.facts.request_id != request_id or grant.state is not GrantState.LIVE:
+    request, grant = record.approved, find_own_grant(record, grants)
+    if grant is None or grant.state is not GrantState.LIVE:
         raise DeliveryFailedError(f"The grant of {request_id} is not live any more; nothing was delivered.")
     if order.instances is None:
         raise DeliveryFailedError(f"The database instances of {request.location} are not known; ask again.")
@@ -40,6 +42,8 @@ def deliver_connection(
             raise DeliveryFailedError(f"The grant of {request_id} ended while it was being delivered. Ask again.")
         grant = started
         audit.append(request_id, "delivered", {"bastion": instance_id, "ends_at": grant.ends_at}, at=now)
+    elif seconds_left(grant, clock()) == 0:
+        raise DeliveryFailedError(f"The grant of {request_id} ended while it was being delivered. Ask again.")
     if record.ready_card is None:
         connection = ConnectionDetails(
             facts=grant.facts,
@@ -47,7 +51,11 @@ def deliver_connection(
             writer=order.instances.writer,
             certificate_bundle=certificate_bundle,
         )
-        requests.keep_ready_card(request_id, notifier.deliver(request, grant, connection))
+        requests.keep_card(request_id, "ready", notifier.deliver(request, grant, connection))
+        requests.keep_told(request_id, end=grant.ends_at)
+        # The person has it: a card that cannot be brought up to date now is closed at the end anyway.
+        with suppress(SlackUnavailableError):
+            notifier.announce_delivery(record, grant)
 
 
 def _require_connected_instance(name: str, bastions: BastionLedger, host: BastionHost) -> str:

@@ -6,9 +6,10 @@ from chalicelib.defaults import Durations
 from chalicelib.domain.bastions import Step, is_agent_new_enough, next_step_to_run, next_step_to_settle
 from chalicelib.domain.catalogue import Catalogue
 from chalicelib.domain.errors import BastionNotReadyError, DeliveryFailedError
-from chalicelib.domain.grants import GrantState, grant_key
+from chalicelib.domain.grants import GrantState
 from chalicelib.ports import BastionHost, BastionLedger, Clock, GrantLedger, RequestLedger
 from chalicelib.workflow.drive_bastion import drive_bastion
+from chalicelib.workflow.own_grant import find_own_grant
 
 
 def ensure_bastion_running(
@@ -25,11 +26,11 @@ def ensure_bastion_running(
     """The id of a connected instance. Raises BastionNotReadyError and BastionCapacityError, to be asked again, and
     DeliveryFailedError when its agent is too old to forward.
     """
-    request = requests.require_request(request_id).request
-    grant = grants.find_grant(grant_key(request.location, request.person, request.level))
-    if grant is None or grant.facts.request_id != request_id or grant.state is not GrantState.LIVE:
+    record = requests.require_request(request_id)
+    grant = find_own_grant(record, grants)
+    if grant is None or grant.state is not GrantState.LIVE:
         raise DeliveryFailedError(f"The grant of {request_id} is not live any more; no bastion is started for it.")
-    group = catalogue.require_location(request.location).bastion
+    group = catalogue.require_location(record.request.location).bastion
     lease_until = grant.ends_at + timedelta(seconds=durations.lease_margin)
     is_leased = bastions.take_lease(group.name, request_id, until=lease_until)
     plan = next_step_to_run if is_leased else next_step_to_settle

@@ -4,8 +4,9 @@ from datetime import datetime
 
 from chalicelib.domain.connections import ConnectionDetails
 from chalicelib.domain.decisions import Refusal
-from chalicelib.domain.grants import grant_key, seconds_left
+from chalicelib.domain.grants import seconds_left
 from chalicelib.ports import GrantLedger, RequestLedger
+from chalicelib.workflow.own_grant import find_own_grant
 
 
 def find_connection(
@@ -21,15 +22,8 @@ def find_connection(
     record = requests.find_request(request_id)
     if record is None or record.request.person.person_id != person_id:
         return Refusal(reason=f"{request_id} is not yours: only the person who was granted access can see this.")
-    request = record.request
-    grant = grants.find_grant(grant_key(request.location, request.person, request.level))
-    if (
-        grant is None
-        or grant.facts.request_id != request_id
-        or grant.instance_id is None
-        or grant.writer is None
-        or seconds_left(grant, now) == 0
-    ):
+    grant = find_own_grant(record, grants)
+    if grant is None or grant.instance_id is None or grant.writer is None or seconds_left(grant, now) == 0:
         return Refusal(reason=f"{request_id} has ended. Ask again with /db-access.")
     return ConnectionDetails(
         facts=grant.facts,

@@ -5,7 +5,7 @@ from datetime import timedelta
 from chalicelib.defaults import Durations
 from chalicelib.domain.decisions import Refusal
 from chalicelib.domain.locations import TokenSource
-from chalicelib.ports import AuditTrail, AuthTokens, Clock, GrantLedger, RequestLedger, TokenView
+from chalicelib.ports import AuditTrail, AuthTokens, Clock, GrantLedger, Members, RequestLedger, TokenView
 from chalicelib.workflow.find_connection import find_connection
 
 
@@ -18,6 +18,7 @@ def issue_token(
     durations: Durations,
     requests: RequestLedger,
     grants: GrantLedger,
+    members: Members,
     tokens: AuthTokens,
     view: TokenView,
     audit: AuditTrail,
@@ -33,15 +34,20 @@ def issue_token(
         grants=grants,
         now=now,
     )
-    if isinstance(connection, Refusal):
+    refusal = connection.reason if isinstance(connection, Refusal) else _find_refusal(person_id, members)
+    if isinstance(connection, Refusal) or refusal:
         audit.append(request_id, "token refused", {"person": person_id}, at=now)
-        view.show_refusal(view_id, request_id, connection.reason)
+        view.show_refusal(view_id, request_id, refusal)
         return
     facts = connection.facts
     if facts.token is not TokenSource.MODAL:
-        reason = f"Tokens of {facts.location} are made on your own machine; the ready message shows the line."
-        view.show_refusal(view_id, request_id, reason)
+        view.show_local_token(view_id, connection)
         return
     audit.append(request_id, "token made", {"role": facts.role}, at=now)
     token = tokens.sign(connection.writer, facts.role, facts.region)
     view.show_token(view_id, token, connection, expires_at=now + timedelta(seconds=durations.token))
+
+
+def _find_refusal(person_id: str, members: Members) -> str:
+    objection = members.find_objection(person_id)
+    return f"There is no token for you: your Slack user {objection}." if objection else ""

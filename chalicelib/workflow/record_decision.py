@@ -1,12 +1,14 @@
 """A person decides: judge it by the same function for everybody, record it by one conditional write, wake the execution."""
 
+from dataclasses import replace
+
 from chalicelib.domain.catalogue import Catalogue
-from chalicelib.domain.decisions import DecisionRecord, Refusal, Verdict, judge_decision
+from chalicelib.domain.decisions import Decision, DecisionRecord, Refusal, Terms, Verdict, judge_decision
 from chalicelib.domain.errors import LedgerUnavailableError
 from chalicelib.domain.people import Person
-from chalicelib.domain.policy import decide_policy
+from chalicelib.domain.policy import judge_request
 from chalicelib.domain.records import RequestRecord
-from chalicelib.ports import Clock, Executions, RequestLedger
+from chalicelib.ports import Clock, Executions, Groups, RequestLedger
 
 _TRIES = 5
 
@@ -16,8 +18,11 @@ def record_decision(
     request_id: str,
     person: Person | None,
     approves: bool,
+    terms: Terms | None = None,
+    reason: str = "",
     catalogue: Catalogue,
     requests: RequestLedger,
+    groups: Groups,
     executions: Executions,
     clock: Clock,
 ) -> DecisionRecord | Refusal:
@@ -27,7 +32,10 @@ def record_decision(
     """
     for _ in range(_TRIES):
         record = requests.require_request(request_id)
-        judged = _judge(record, person, approves, catalogue, clock)
+        decision = Decision(
+            person_id=person.person_id if person else "", approves=approves, at=clock(), terms=terms, reason=reason
+        )
+        judged = _judge(record, person, decision, catalogue, groups)
         if isinstance(judged, Refusal):
             if record.decisions is not None and record.decisions.verdict is not Verdict.OPEN:
                 _wake(record, executions)
@@ -40,29 +48,25 @@ def record_decision(
 
 
 def _judge(
-    record: RequestRecord, person: Person | None, approves: bool, catalogue: Catalogue, clock: Clock
+    record: RequestRecord, person: Person | None, decision: Decision, catalogue: Catalogue, groups: Groups
 ) -> DecisionRecord | Refusal:
-    request = record.request
+    request, terms = record.request, decision.terms
     if record.outcome is not None:
         return Refusal(reason=f"{request.request_id} has ended already ({record.outcome.replace('_', ' ')}).")
     if record.decisions is None:
         return Refusal(reason=f"{request.request_id} is not waiting for a decision.")
-    now = clock()
-    policy = decide_policy(
-        person=request.person,
-        location=catalogue.require_location(request.location),
-        level=request.level,
-        duration_seconds=request.duration_seconds,
-        catalogue=catalogue,
-        now=now,
-    )
+    policy = judge_request(request, catalogue=catalogue, now=decision.at)
+    if person is not None and person not in policy.approvers and policy.approver_groups:
+        group = groups.find_membership(person.person_id, policy.approver_groups)
+        decision = replace(decision, group=group)
+    reduced = replace(request, level=terms.level, duration_seconds=terms.duration_seconds) if terms else request
     return judge_decision(
         record=record.decisions,
-        requester=request.person,
+        request=request,
         person=person,
-        approves=approves,
+        decision=decision,
         policy=policy,
-        now=now,
+        policy_of_terms=policy if terms is None else judge_request(reduced, catalogue=catalogue, now=decision.at),
     )
 
 

@@ -2,10 +2,13 @@
 
 from dataclasses import replace
 
+from chalicelib.domain.decisions import Verdict, close_unanswered
 from chalicelib.domain.endings import Course, Ending, Outcome, Purpose, decide_outcome
-from chalicelib.domain.grants import Grant, GrantState, grant_key, may_be_gone
+from chalicelib.domain.grants import Grant, GrantState, may_be_gone
+from chalicelib.domain.overviews import EndedRequest
 from chalicelib.domain.receipts import ClosedTunnels, Receipt
 from chalicelib.ports import AuditTrail, Clock, GrantLedger, Notifier, RequestLedger
+from chalicelib.workflow.own_grant import find_own_grant
 
 
 def report_outcome(
@@ -22,18 +25,26 @@ def report_outcome(
 ) -> Outcome:
     """The outcome, recorded and told. A request that was reported before keeps its outcome; only what changed is told."""
     record = requests.require_request(request_id)
-    request = record.request
-    grant = grants.find_grant(grant_key(request.location, request.person, request.level))
-    if grant is not None and grant.facts.request_id != request_id:
-        grant = None
+    request, grant = record.approved, find_own_grant(record, grants)
     is_revoked = _is_revoked(grant, receipt, course)
-    decided, reason = decide_outcome(course, request_id=request_id)
+    decided, reason = decide_outcome(course, request_id=request_id, is_end_asked=record.end_asked_at is not None)
     outcome = record.outcome or decided
     explanation = reason if outcome is decided else ""
     if is_revoked and grant is not None and grant.state is not GrantState.GONE:
         grants.replace_grant(grant, replace(grant, state=GrantState.GONE))
+    if record.decisions is not None and record.decisions.verdict is Verdict.OPEN:
+        # The asking failed: nobody shall be shown it any more as waiting for them.
+        requests.replace_decision(close_unanswered(record.decisions))
     if record.outcome is None:
-        requests.close_request(request_id, outcome, at=clock())
+        requests.close_request(
+            EndedRequest(
+                request=request,
+                outcome=outcome,
+                ended_at=clock(),
+                granted_at=grant.created_at if grant else None,
+                bastion=grant.facts.bastion if grant else "",
+            )
+        )
         audit.append(request_id, "ended", {"outcome": outcome, "explanation": explanation}, at=clock())
     if receipt is not None:
         audit.append(request_id, "receipt", {"receipt": receipt, "is_revoked": is_revoked}, at=clock())
@@ -52,6 +63,8 @@ def report_outcome(
             is_revoked=is_revoked,
             approval_card=record.approval_card,
             ready_card=record.ready_card,
+            asked_card=record.asked_card,
+            soon_card=record.soon_card,
         )
     )
     return outcome

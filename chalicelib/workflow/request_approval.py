@@ -5,7 +5,7 @@ from datetime import timedelta
 from chalicelib.defaults import Durations
 from chalicelib.domain.catalogue import Catalogue
 from chalicelib.domain.decisions import DecisionRecord, Verdict
-from chalicelib.domain.policy import PolicyAnswer, decide_policy
+from chalicelib.domain.policy import PolicyAnswer, judge_request
 from chalicelib.ports import Clock, Executions, Notifier, RequestLedger
 
 
@@ -24,14 +24,7 @@ def request_approval(
     now = clock()
     record = requests.require_request(request_id)
     request = record.request
-    policy = decide_policy(
-        person=request.person,
-        location=catalogue.require_location(request.location),
-        level=request.level,
-        duration_seconds=request.duration_seconds,
-        catalogue=catalogue,
-        now=now,
-    )
+    policy = judge_request(request, catalogue=catalogue, now=now)
     if policy.answer is not PolicyAnswer.NEEDS_APPROVAL:
         executions.wake(task_token)
         return
@@ -47,8 +40,15 @@ def request_approval(
         task_token=task_token,
     )
     if record.approval_card is None:
-        card = notifier.ask_approvers(request, policy, decisions.closes_at)
-        requests.keep_approval_card(request_id, card)
-    standing = requests.require_request(request_id).decisions
-    if standing is not None and standing.verdict is not Verdict.OPEN:
+        requests.keep_card(request_id, "approval", notifier.ask_approvers(request, policy, decisions.closes_at))
+    if record.asked_card is None:
+        requests.keep_card(request_id, "asked", notifier.follow_request(request, policy, decisions.closes_at))
+    answer_if_closed(request_id, task_token, requests, executions)
+
+
+def answer_if_closed(request_id: str, task_token: str, requests: RequestLedger, executions: Executions) -> None:
+    """Read the ledger again, after the token is stored: somebody may have decided by now, or the requester cancelled."""
+    standing = requests.require_request(request_id)
+    is_open = standing.decisions is not None and standing.decisions.verdict is Verdict.OPEN
+    if not is_open or standing.end_asked_at is not None:
         executions.wake(task_token)

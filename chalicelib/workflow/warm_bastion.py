@@ -5,8 +5,9 @@ from datetime import timedelta
 from chalicelib.defaults import Durations
 from chalicelib.domain.bastions import next_step_to_run, next_step_to_settle
 from chalicelib.domain.catalogue import Catalogue
-from chalicelib.ports import BastionHost, BastionLedger, Clock, RequestLedger
+from chalicelib.ports import BastionHost, BastionLedger, Clock, GrantLedger, RequestLedger
 from chalicelib.workflow.drive_bastion import drive_bastion
+from chalicelib.workflow.read_cost import read_cost
 
 
 def warm_bastion(
@@ -15,13 +16,14 @@ def warm_bastion(
     catalogue: Catalogue,
     durations: Durations,
     requests: RequestLedger,
+    grants: GrantLedger,
     bastions: BastionLedger,
     host: BastionHost,
     clock: Clock,
 ) -> bool:
-    """Start the bastion without waiting for it; False when the location does not want that."""
+    """Start the bastion without waiting for it; False when the location does not want that or the budget is nearly spent."""
     location = catalogue.require_location(requests.require_request(request_id).request.location)
-    if not location.warm_up:
+    if not location.warm_up or not _is_affordable(catalogue, durations, requests, grants, clock):
         return False
     until = clock() + timedelta(seconds=durations.approval_wait + durations.stop_settling)
     is_leased = bastions.take_lease(location.bastion.name, request_id, until=until)
@@ -34,3 +36,13 @@ def warm_bastion(
         clock=clock,
     )
     return True
+
+
+def _is_affordable(
+    catalogue: Catalogue, durations: Durations, requests: RequestLedger, grants: GrantLedger, clock: Clock
+) -> bool:
+    if catalogue.budget_dollars is None:
+        return True
+    return read_cost(
+        catalogue=catalogue, durations=durations, requests=requests, grants=grants, now=clock()
+    ).allows_warm_ups

@@ -363,6 +363,7 @@ class TestDirectory:
             "ReaderEndpoint": "orders.cluster-ro-x",
             **ports,
             "DBClusterMembers": members,
+            "DbClusterResourceId": "cluster-ABCDEFGHIJ",
         }
         stubber.add_response(
             "describe_db_clusters", {"DBClusters": [cluster]}, {"DBClusterIdentifier": "orders-cluster"}
@@ -383,7 +384,56 @@ class TestDirectory:
         )
 
         readers = tuple(Endpoint(host=f"orders-{n}.abc.{REGION}.rds.amazonaws.com", port=5433) for n in (2, 3))
-        assert found == DatabaseInstances(writer=Endpoint(host=WRITER.host, port=5433), readers=readers)
+        assert found == DatabaseInstances(
+            writer=Endpoint(host=WRITER.host, port=5433), readers=readers, resource_id="cluster-ABCDEFGHIJ"
+        )
+
+    @pytest.mark.parametrize(
+        ("scaling", "may_sleep"),
+        [
+            ({"ServerlessV2ScalingConfiguration": {"MinCapacity": 0.0, "MaxCapacity": 4.0}}, True),
+            ({"ServerlessV2ScalingConfiguration": {"MinCapacity": 0.5, "MaxCapacity": 4.0}}, False),
+            ({}, False),
+        ],
+    )
+    def test_a_cluster_whose_capacity_may_go_down_to_nothing_may_sleep(
+        self, scaling: dict[str, Any], may_sleep: bool
+    ) -> None:
+        """Then the first connection wakes it, which takes its time."""
+        client, stubber = stubbed("rds")
+        cluster = {"Endpoint": WRITER.host, "Port": 5432, "DBClusterMembers": [], **scaling}
+        stubber.add_response("describe_db_clusters", {"DBClusters": [cluster]})
+        found = RdsDirectory(lambda _: client).find_instances(
+            kind=DatabaseKind.CLUSTER, identifier="orders-cluster", region=REGION
+        )
+
+        assert may_sleep is found.may_sleep
+
+    @pytest.mark.parametrize("is_multi_az", [False, True])
+    def test_an_instance_has_one_endpoint_and_a_resource_id_of_its_own(self, is_multi_az: bool) -> None:
+        """Its standby in another zone has no address; after a failover the same one leads there."""
+        client, stubber = stubbed("rds")
+        host = f"orders-db.abc123.{REGION}.rds.amazonaws.com"
+        instance = {
+            "DBInstanceIdentifier": "orders-db",
+            "Endpoint": {"Address": host, "Port": 5432},
+            "DbiResourceId": "db-ABCDEFGHIJ",
+            "MultiAZ": is_multi_az,
+            "SecondaryAvailabilityZone": "eu-west-1b",
+        }
+        stubber.add_response(
+            "describe_db_instances", {"DBInstances": [instance]}, {"DBInstanceIdentifier": "orders-db"}
+        )
+        found = RdsDirectory(lambda _: client).find_instances(
+            kind=DatabaseKind.INSTANCE, identifier="orders-db", region=REGION
+        )
+
+        assert found == DatabaseInstances(writer=Endpoint(host=host, port=5432), resource_id="db-ABCDEFGHIJ")
+
+    def test_an_instance_of_a_cluster_is_no_location(self) -> None:
+        """Two locations that share roles without knowing it would put out each other's people."""
+        with pytest.raises(DatabaseNotFoundError, match='Write cluster = "orders-cluster"'):
+            self.directory().find_instances(kind=DatabaseKind.INSTANCE, identifier="orders-cluster-1", region=REGION)
 
     @pytest.mark.parametrize(
         ("kind", "identifier", "port"),
@@ -401,6 +451,7 @@ class TestDirectory:
 
         require_own_endpoints(found, kind=kind, identifier=identifier, region=REGION)
         assert found.writer.port == port
+        assert found.resource_id is not None
 
     @pytest.mark.parametrize("kind", DatabaseKind)
     def test_what_rds_does_not_know_is_named_with_the_repair(self, kind: DatabaseKind) -> None:
@@ -424,6 +475,28 @@ class TestDirectory:
             RdsDirectory(lambda _: client).find_instances(
                 kind=DatabaseKind.INSTANCE, identifier="orders-db", region=REGION
             )
+
+    def test_a_reader_that_comes_or_goes_is_waited_for_by_nobody(self) -> None:
+        """Nobody can be connected to one without an endpoint, and access has to end all the same."""
+        members = [
+            {"DBInstanceIdentifier": name, "IsClusterWriter": name == "orders-1"}
+            for name in ("orders-1", "orders-2", "orders-3", "orders-4")
+        ]
+        writer = "orders.cluster-abc123.eu-west-1.rds.amazonaws.com"
+        reader = "orders-4.abc123.eu-west-1.rds.amazonaws.com"
+        client, stubber = stubbed("rds")
+        cluster = {"Endpoint": writer, "Port": 5432, "DBClusterMembers": members}
+        stubber.add_response("describe_db_clusters", {"DBClusters": [cluster]})
+        stubber.add_response("describe_db_instances", {"DBInstances": [{"DBInstanceIdentifier": "orders-2"}]})
+        stubber.add_client_error("describe_db_instances", "DBInstanceNotFound")
+        made = {"DBInstanceIdentifier": "orders-4", "Endpoint": {"Address": reader, "Port": 5432}}
+        stubber.add_response("describe_db_instances", {"DBInstances": [made]})
+
+        found = RdsDirectory(lambda _: client).find_instances(
+            kind=DatabaseKind.CLUSTER, identifier="orders", region=REGION
+        )
+
+        assert (Endpoint(host=reader, port=5432),) == found.readers
 
 
 @pytest.fixture(scope="module")

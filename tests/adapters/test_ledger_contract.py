@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, get_args
 
 import boto3
 import pytest
@@ -24,12 +25,18 @@ from chalicelib.domain.decisions import Verdict
 from chalicelib.domain.endings import Outcome
 from chalicelib.domain.errors import GrantEndingError, LedgerUnavailableError, UnknownRequestError
 from chalicelib.domain.grants import Grant, GrantState, delivered
+from chalicelib.domain.overviews import EndedRequest
+from chalicelib.domain.payloads import from_payload
+from chalicelib.domain.preferences import Preferences
+from chalicelib.domain.records import CardName
 from chalicelib.domain.requests import AccessRequest, Origin, request_ids
+from chalicelib.domain.reviews import ReviewVerdict
 from chalicelib.ports import AuditTrail, BastionLedger, GrantLedger, RequestLedger
 from tests.factories import (
     ALICE,
     BOB,
     FRIDAY_NOON,
+    OPERATE,
     READ,
     WRITE,
     WRITER,
@@ -37,7 +44,9 @@ from tests.factories import (
     a_person,
     a_record,
     a_request,
+    a_review,
     a_tunnel,
+    an_ended_request,
     minutes,
     seconds,
 )
@@ -170,7 +179,7 @@ class TestFilingRequests:
     def test_a_repeated_delivery_finds_even_a_closed_request(self, ledgers: Ledgers) -> None:
         """A delivery that comes after the end does not start a second life."""
         request_id = file(ledgers)
-        ledgers.requests.close_request(request_id, Outcome.FINISHED, at=NOON)
+        ledgers.requests.close_request(ended(request_id, Outcome.FINISHED))
 
         again = ledgers.requests.file_request(a_request(), origin_id="trigger-1", open_limit=3)
 
@@ -208,7 +217,7 @@ class TestFilingRequests:
         """What was refused is not filed, so a later ask of the same origin is judged anew."""
         first = file(ledgers)
         ledgers.requests.file_request(a_request(), origin_id="trigger-2", open_limit=3)
-        ledgers.requests.close_request(first, Outcome.FINISHED, at=NOON)
+        ledgers.requests.close_request(ended(first, Outcome.FINISHED))
 
         assert file(ledgers, origin_id="trigger-2")
 
@@ -224,11 +233,42 @@ class TestFilingRequests:
         assert free == file(ledgers, origin_id="trigger-2")
         assert squatter == ledgers.requests.require_request(taken).request
 
+    def test_many_requests_are_read_as_each_is_alone(self, ledgers: Ledgers) -> None:
+        """In the order of their ids, each once, whatever is recorded under it, and nothing for an id that nobody has."""
+        first, second, third = (
+            file(ledgers, a_request(person=a_person(f"p{number}")), origin_id=f"trigger-{number}")
+            for number in range(3)
+        )
+        ledgers.requests.open_decision(replace(a_record(), request_id=second), task_token="token")
+        ledgers.requests.ask_end(third, at=NOON)
+
+        found = ledgers.requests.find_requests([third, "R-222222", first, second, third])
+
+        assert [ledgers.requests.find_request(each) for each in (third, first, second)] == list(found)
+
+    @pytest.mark.parametrize("is_stingy", [False, True])
+    def test_more_requests_than_one_answer_holds_are_all_read(self, dynamo: Any, is_stingy: bool) -> None:
+        """DynamoDB hands out a hundred items at most, and fewer than it was asked for where it likes."""
+        ledgers = dynamo_ledgers(Table(Stingy(dynamo) if is_stingy else dynamo, new_table(dynamo)))
+        filed = [
+            file(ledgers, a_request(person=a_person(f"p{number}")), origin_id=f"trigger-{number}")
+            for number in range(60)
+        ]
+
+        found = ledgers.requests.find_requests(filed)
+
+        assert filed == [record.request.request_id for record in found]
+
     def test_an_unknown_request_is_said_to_be_unknown(self, ledgers: Ledgers) -> None:
         """Asking for what was never filed is an error, finding it is nothing."""
         assert ledgers.requests.find_request("R-XXXXXX") is None
         with pytest.raises(UnknownRequestError, match="R-XXXXXX"):
             ledgers.requests.require_request("R-XXXXXX")
+
+
+def ended(request_id: str, outcome: Outcome = Outcome.FINISHED, **changes: Any) -> EndedRequest:
+    """The end of alice's request at noon."""
+    return an_ended_request(a_request(request_id=request_id), outcome=outcome, **changes)
 
 
 def file_as(ledgers: Ledgers, request: AccessRequest, *, origin_id: str) -> None:
@@ -283,9 +323,9 @@ class TestKeeping:
         approval, ready = CardReference(channel="C0APPROVALS", ts="1.2"), CardReference(channel="D0ALICE", ts="3.4")
         ledgers.requests.open_decision(a_record(request_id=request_id), task_token="token-1")
 
-        ledgers.requests.keep_approval_card(request_id, approval)
+        ledgers.requests.keep_card(request_id, "approval", approval)
         ledgers.requests.keep_hold_token(request_id, "token-2")
-        ledgers.requests.keep_ready_card(request_id, ready)
+        ledgers.requests.keep_card(request_id, "ready", ready)
 
         record = ledgers.requests.require_request(request_id)
         assert (approval, ready, "token-1", "token-2") == (
@@ -312,13 +352,270 @@ class TestKeeping:
 
         assert NOON == ledgers.requests.require_request(request_id).end_asked_at
 
+    def test_every_card_is_kept_in_its_own_place(self, ledgers: Ledgers) -> None:
+        """None takes another's, and a newer one of the same kind replaces the older."""
+        request_id = file(ledgers)
+        ledgers.requests.open_decision(a_record(request_id=request_id), task_token="token-1")
+        ledgers.requests.open_review(a_review(request_id=request_id))
+        ledgers.requests.keep_card(request_id, "soon", CardReference(channel="D0ALICE", ts="0.9"))
+        for name in get_args(CardName):
+            ledgers.requests.keep_card(request_id, name, CardReference(channel="C0EXAMPLE", ts=name))
+
+        record = ledgers.requests.require_request(request_id)
+        kept = [record.approval_card, record.asked_card, record.ready_card, record.soon_card, record.review_card]
+        assert ["approval", "asked", "ready", "soon", "review"] == [card.ts if card else None for card in kept]
+
+    @pytest.mark.parametrize("name", get_args(CardName))
+    def test_a_card_that_is_kept_before_anything_else_does_no_harm(self, ledgers: Ledgers, name: CardName) -> None:
+        """A request can be read, and its deciding and its review begun, whatever was kept first."""
+        request_id = file(ledgers)
+        ledgers.requests.keep_card(request_id, name, CardReference(channel="C0EXAMPLE", ts="1.2"))
+
+        record = ledgers.requests.require_request(request_id)
+        assert (None, None) == (record.decisions, record.review)
+        assert a_record(request_id=request_id) == ledgers.requests.open_decision(
+            a_record(request_id=request_id), task_token="token-1"
+        )
+        assert a_review(request_id=request_id) == ledgers.requests.open_review(a_review(request_id=request_id))
+
+    def test_what_the_holder_was_told_is_kept_each_by_itself(self, ledgers: Ledgers) -> None:
+        """The end that was told, the one that was warned of, and when telling was tried."""
+        request_id = file(ledgers)
+        ledgers.requests.keep_tell_try(request_id, at=NOON)
+        ledgers.requests.keep_told(request_id, end=NOON + minutes(30))
+        ledgers.requests.keep_told(request_id, warned=NOON + minutes(20))
+        ledgers.requests.keep_told(request_id, end=NOON + minutes(60))
+
+        record = ledgers.requests.require_request(request_id)
+        ledgers.requests.keep_tell_try(request_id, at=None)
+        assert (NOON, NOON + minutes(60), NOON + minutes(20), None) == (
+            record.tell_tried_at,
+            record.told_end,
+            record.warned_end,
+            ledgers.requests.require_request(request_id).tell_tried_at,
+        )
+
+    def test_a_told_end_equals_the_end_of_the_grant(self, ledgers: Ledgers) -> None:
+        """Both lose what is smaller than a millisecond; else the holder would be told for ever."""
+        request_id = file(ledgers)
+        grant = a_grant(ends_at=NOON + timedelta(microseconds=1_234_567))
+        ledgers.grants.create_grant(grant)
+        ledgers.requests.keep_told(request_id, end=grant.ends_at)
+        standing = ledgers.grants.find_grant(GRANT_KEY)
+
+        assert standing is not None
+        assert standing.ends_at == ledgers.requests.require_request(request_id).told_end
+
+
+class TestReviews:
+    def test_a_review_is_opened_once(self, ledgers: Ledgers) -> None:
+        """Whoever opens it again finds it as it stands, its first deadline and what was judged."""
+        request_id = file(ledgers)
+        opened = a_review(request_id=request_id)
+        judged = replace(opened, verdict=ReviewVerdict.JUSTIFIED, reviewer_id="T0EXAMPLE/U0BOB", note="ok", version=2)
+
+        assert opened == ledgers.requests.open_review(opened)
+        assert opened == ledgers.requests.open_review(replace(opened, due_at=NOON + minutes(9)))
+        assert ledgers.requests.replace_review(judged)
+        assert judged == ledgers.requests.open_review(opened) == ledgers.requests.require_request(request_id).review
+
+    def test_of_two_reviews_at_once_one_stands(self, ledgers: Ledgers) -> None:
+        """Both were judged by what both saw."""
+        request_id = file(ledgers)
+        ledgers.requests.open_review(a_review(request_id=request_id))
+        first, second = (
+            a_review(request_id=request_id, verdict=verdict, version=2)
+            for verdict in (ReviewVerdict.JUSTIFIED, ReviewVerdict.NOT_JUSTIFIED)
+        )
+
+        assert [True, False] == [ledgers.requests.replace_review(review) for review in (first, second)]
+        assert first == ledgers.requests.require_request(request_id).review
+
+    def test_nothing_is_reviewed_before_the_review_is_open(self, ledgers: Ledgers) -> None:
+        """Nor does a token that is kept early open it."""
+        request_id = file(ledgers)
+        ledgers.requests.keep_review_token(request_id, "token-1")
+
+        assert not ledgers.requests.replace_review(a_review(request_id=request_id, version=2))
+        record = ledgers.requests.require_request(request_id)
+        assert (None, "token-1") == (record.review, record.review_token)
+
+    def test_the_newest_review_token_outlives_opening_and_judging(self, ledgers: Ledgers) -> None:
+        """Each waiting has its own."""
+        request_id = file(ledgers)
+        ledgers.requests.open_review(a_review(request_id=request_id))
+        for token in ("token-1", "token-2"):
+            ledgers.requests.keep_review_token(request_id, token)
+        ledgers.requests.replace_review(a_review(request_id=request_id, verdict=ReviewVerdict.JUSTIFIED, version=2))
+
+        assert "token-2" == ledgers.requests.require_request(request_id).review_token
+
+
+class TestWaiting:
+    """What waits for people, whoever they are."""
+
+    def test_decisions_are_listed_soonest_end_first_until_they_are_closed(self, ledgers: Ledgers) -> None:
+        """A half-decided one still waits; a closed one does not."""
+        ids = [file(ledgers, a_request(level=level), origin_id=level) for level in (READ, WRITE, OPERATE)]
+        for place, request_id in enumerate(ids):
+            record = a_record(request_id=request_id, needed=2, closes_at=NOON + minutes(60 - place))
+            ledgers.requests.open_decision(record, task_token="token")
+        listed = [ledgers.requests.requests_to_decide()]
+        half = a_record(BOB, request_id=ids[1], needed=2, closes_at=NOON + minutes(59))
+        ledgers.requests.replace_decision(half)
+        listed.append(ledgers.requests.requests_to_decide())
+        for verdict, request_id in ((Verdict.CANCELLED, ids[0]), (Verdict.APPROVED, ids[1])):
+            standing = ledgers.requests.require_request(request_id).decisions
+            assert standing is not None
+            ledgers.requests.replace_decision(replace(standing, verdict=verdict, version=standing.version + 1))
+        listed.append(ledgers.requests.requests_to_decide())
+
+        assert [ids[::-1], ids[::-1], [ids[2]]] == [list(each) for each in listed]
+
+    def test_reviews_are_listed_soonest_due_first_until_they_are_closed(self, ledgers: Ledgers) -> None:
+        """Whether justified or not."""
+        ids = [file(ledgers, a_request(level=level), origin_id=level) for level in (READ, WRITE)]
+        for place, request_id in enumerate(ids):
+            ledgers.requests.open_review(a_review(request_id=request_id, due_at=NOON + minutes(60 - place)))
+        before = list(ledgers.requests.requests_to_review())
+        ledgers.requests.replace_review(
+            a_review(
+                request_id=ids[1], due_at=NOON + minutes(59), verdict=ReviewVerdict.NOT_JUSTIFIED, note="no", version=2
+            )
+        )
+
+        assert (ids[::-1], [ids[0]]) == (before, list(ledgers.requests.requests_to_review()))
+
+    def test_what_waits_for_a_decision_waits_for_no_review(self, ledgers: Ledgers) -> None:
+        """And grants are in neither list."""
+        request_id = file(ledgers)
+        ledgers.grants.create_grant(a_grant(a_request(request_id=request_id)))
+        ledgers.requests.open_decision(a_record(request_id=request_id), task_token="token")
+
+        assert ([request_id], []) == (
+            list(ledgers.requests.requests_to_decide()),
+            list(ledgers.requests.requests_to_review()),
+        )
+        assert 1 == len(ledgers.grants.open_grants())
+
+    def test_a_persons_own_open_requests_are_theirs_alone(self, ledgers: Ledgers) -> None:
+        """By location and level, an extension after what it extends; without those that have ended."""
+        read = file(ledgers, a_request(level=READ), origin_id="1", limit=9)
+        operate = file(ledgers, a_request(level=OPERATE), origin_id="2", limit=9)
+        extension = file(ledgers, a_request(level=OPERATE, extends=operate), origin_id="3", limit=9)
+        file(ledgers, a_request(person=BOB), origin_id="4")
+        before = list(ledgers.requests.open_request_ids(ALICE.person_id))
+        ledgers.requests.close_request(ended(read))
+
+        assert ([operate, extension, read], [operate, extension]) == (
+            before,
+            list(ledgers.requests.open_request_ids(ALICE.person_id)),
+        )
+        assert [] == list(ledgers.requests.open_request_ids("T0EXAMPLE/U0NOBODY"))
+
+
+class TestExtensions:
+    def test_an_extension_has_a_place_beside_what_it_extends(self, ledgers: Ledgers) -> None:
+        """One at a time for each access."""
+        held = file(ledgers)
+        extension = file(ledgers, a_request(extends=held), origin_id="trigger-2")
+
+        second = ledgers.requests.file_request(a_request(extends=held), origin_id="trigger-3", open_limit=9)
+
+        assert (None, (extension,), True) == (second.request, second.standing_in_the_way, second.is_same_ask)
+
+    def test_the_end_of_an_extension_frees_its_own_place_only(self, ledgers: Ledgers) -> None:
+        """What it extended goes on, and can be extended again."""
+        held = file(ledgers)
+        extension = file(ledgers, a_request(extends=held), origin_id="trigger-2", limit=2)
+        ledgers.requests.close_request(an_ended_request(a_request(request_id=extension, extends=held)))
+
+        same = ledgers.requests.file_request(a_request(), origin_id="trigger-3", open_limit=9)
+        assert (held,) == same.standing_in_the_way
+        assert file(ledgers, a_request(extends=held), origin_id="trigger-4", limit=2)
+
+    def test_an_extension_counts_among_the_open_requests(self, ledgers: Ledgers) -> None:
+        """The limit is the caller's to choose."""
+        held = file(ledgers, limit=1)
+        refused = ledgers.requests.file_request(a_request(extends=held), origin_id="trigger-2", open_limit=1)
+
+        assert (None, (held,), False) == (refused.request, refused.standing_in_the_way, refused.is_same_ask)
+
+
+class TestHistory:
+    def test_an_end_is_written_down_once(self, ledgers: Ledgers) -> None:
+        """A second report of the same end adds nothing and changes nothing."""
+        request_id = file(ledgers)
+        first = ended(request_id, granted_at=NOON - minutes(30), bastion="main")
+        ledgers.requests.close_request(first)
+        ledgers.requests.close_request(ended(request_id, Outcome.FAILED, ended_at=NOON + minutes(1)))
+
+        assert [first] == list(ledgers.requests.ended_requests(ALICE.person_id, most=5))
+        assert [first] == list(ledgers.requests.ended_in("2026-11"))
+
+    def test_the_last_ends_of_a_person_come_newest_first(self, ledgers: Ledgers) -> None:
+        """As many as are wanted, and nobody else's."""
+        ends = []
+        for number in range(4):
+            request_id = file(ledgers, origin_id=f"trigger-{number}")
+            ends.append(ended(request_id, ended_at=NOON + minutes(number)))
+            ledgers.requests.close_request(ends[-1])
+        other = file(ledgers, a_request(person=BOB), origin_id="bob")
+        ledgers.requests.close_request(an_ended_request(a_request(request_id=other, person=BOB)))
+
+        assert ends[:1:-1] == list(ledgers.requests.ended_requests(ALICE.person_id, most=2))
+        assert [] == list(ledgers.requests.ended_requests("T0EXAMPLE/U0NOBODY", most=2))
+
+    @pytest.mark.parametrize(
+        ("at", "month"),
+        [
+            ("2026-11-30T23:59:59.999Z", "2026-11"),
+            ("2026-12-01T00:00:00.000Z", "2026-12"),
+            ("2026-12-01T00:30:00.000+01:00", "2026-11"),
+        ],
+    )
+    def test_a_month_is_a_month_of_utc(self, ledgers: Ledgers, at: str, month: str) -> None:
+        """Whatever zone the instant was stated in."""
+        request_id = file(ledgers)
+        ledgers.requests.close_request(ended(request_id, ended_at=from_payload(datetime, at)))
+
+        found = {each: len(ledgers.requests.ended_in(each)) for each in ("2026-11", "2026-12")}
+        assert {"2026-11": 0, "2026-12": 0} | {month: 1} == found
+
+    def test_what_was_approved_is_remembered_and_what_was_asked_is_freed(self, ledgers: Ledgers) -> None:
+        """Alice asked to write and was given reading: her place was that of writing."""
+        request_id = file(ledgers, a_request(level=WRITE))
+        as_read = an_ended_request(a_request(request_id=request_id, level=READ, duration_seconds=600))
+        ledgers.requests.close_request(as_read)
+
+        assert [as_read] == list(ledgers.requests.ended_requests(ALICE.person_id, most=5))
+        assert file(ledgers, a_request(level=WRITE), origin_id="trigger-2", limit=1)
+
+
+class TestPreferences:
+    def test_nobody_has_any_at_first(self, ledgers: Ledgers) -> None:
+        """The usual port and no profile."""
+        assert Preferences() == ledgers.requests.find_preferences(ALICE.person_id)
+
+    def test_the_last_ones_are_each_persons_own(self, ledgers: Ledgers) -> None:
+        """And can be forgotten; open requests are not touched by it."""
+        request_id = file(ledgers)
+        for given in (Preferences(port=50000), Preferences(port=50001, profile="dev")):
+            ledgers.requests.keep_preferences(ALICE.person_id, given)
+        kept = [ledgers.requests.find_preferences(each.person_id) for each in (ALICE, BOB)]
+        ledgers.requests.keep_preferences(ALICE.person_id, Preferences())
+
+        assert [Preferences(port=50001, profile="dev"), Preferences()] == kept
+        assert Preferences() == ledgers.requests.find_preferences(ALICE.person_id)
+        assert [request_id] == list(ledgers.requests.open_request_ids(ALICE.person_id))
+
 
 class TestClosingRequests:
     def test_closing_records_the_outcome(self, ledgers: Ledgers) -> None:
         """The books name the end."""
         request_id = file(ledgers)
 
-        ledgers.requests.close_request(request_id, Outcome.DENIED, at=NOON)
+        ledgers.requests.close_request(ended(request_id, Outcome.DENIED))
 
         assert ledgers.requests.require_request(request_id).outcome is Outcome.DENIED
 
@@ -326,23 +623,23 @@ class TestClosingRequests:
         """A second report does not rewrite the books."""
         request_id = file(ledgers)
         for outcome in (Outcome.FINISHED, Outcome.FAILED):
-            ledgers.requests.close_request(request_id, outcome, at=NOON)
+            ledgers.requests.close_request(ended(request_id, outcome))
 
         assert ledgers.requests.require_request(request_id).outcome is Outcome.FINISHED
 
     def test_closing_frees_the_place_for_the_next_ask(self, ledgers: Ledgers) -> None:
         """After the end the person may ask for the same again."""
         first = file(ledgers, limit=1)
-        ledgers.requests.close_request(first, Outcome.FINISHED, at=NOON)
+        ledgers.requests.close_request(ended(first, Outcome.FINISHED))
 
         assert first != file(ledgers, origin_id="trigger-2", limit=1)
 
     def test_closing_again_does_not_free_the_place_of_the_next_request(self, ledgers: Ledgers) -> None:
         """A late second report of an old request takes nothing from the new one, nor from the count."""
         first = file(ledgers)
-        ledgers.requests.close_request(first, Outcome.FINISHED, at=NOON)
+        ledgers.requests.close_request(ended(first, Outcome.FINISHED))
         second = file(ledgers, origin_id="trigger-2")
-        ledgers.requests.close_request(first, Outcome.FINISHED, at=NOON)
+        ledgers.requests.close_request(ended(first, Outcome.FINISHED))
 
         third = ledgers.requests.file_request(a_request(), origin_id="trigger-3", open_limit=3)
         other = ledgers.requests.file_request(a_request(level=READ), origin_id="trigger-4", open_limit=1)
@@ -352,7 +649,7 @@ class TestClosingRequests:
     def test_an_unknown_request_cannot_be_closed(self, ledgers: Ledgers) -> None:
         """There is nothing whose end could be recorded."""
         with pytest.raises(UnknownRequestError):
-            ledgers.requests.close_request("R-XXXXXX", Outcome.FAILED, at=NOON)
+            ledgers.requests.close_request(ended("R-XXXXXX", Outcome.FAILED))
 
 
 ORDERED = a_grant(is_ordered=True)
@@ -694,7 +991,7 @@ class TestDynamoAlone:
         request_id = file(sound)
         breaking = DynamoRequestLedger(Table(Breaking(dynamo, broken_at), name))
         with suppress(LedgerUnavailableError):
-            breaking.close_request(request_id, Outcome.FINISHED, at=NOON)
+            breaking.close_request(ended(request_id, Outcome.FINISHED))
 
         is_closed = sound.requests.require_request(request_id).outcome is not None
         next_one = sound.requests.file_request(a_request(), origin_id="trigger-2", open_limit=3)
@@ -720,6 +1017,35 @@ class TestDynamoAlone:
         with pytest.raises(LedgerUnavailableError, match="Ask again"):
             ledgers.requests.file_request(a_request(), origin_id="trigger-2", open_limit=3)
 
+    def test_what_an_earlier_release_wrote_is_still_read(self, table: Table) -> None:
+        """A request that was under way when a new release came is decided, held and ended by the new one."""
+        for sk, item in EARLIER_REQUEST.items():
+            table.write(Write(key=("REQUEST#R-FIRST2", sk), item=item))
+        table.write(
+            Write(key=("GRANT#orders-prod#T0EXAMPLE/U0ALICE#o", "GRANT"), item=EARLIER_GRANT | {"watch": "GRANT"})
+        )
+        table.write(
+            Write(key=("PERSON#T0EXAMPLE/U0ALICE", "OPEN"), item={"slot:orders-prod#o": "R-FIRST2", "open_count": 1})
+        )
+        ledgers = dynamo_ledgers(table)
+
+        record, grant = ledgers.requests.require_request("R-FIRST2"), ledgers.grants.find_grant(GRANT_KEY)
+        assert record.decisions is not None
+        assert grant is not None
+        assert a_request(request_id="R-FIRST2") == record.request == record.approved
+        assert (Verdict.APPROVED, {BOB.person_id}) == (record.decisions.verdict, record.decisions.approvers())
+        assert ("1.2", "3.4", "token-1", "token-2") == (
+            record.approval_card and record.approval_card.ts,
+            record.ready_card and record.ready_card.ts,
+            record.approval_token,
+            record.hold_token,
+        )
+        assert (GrantState.LIVE, (), False) == (grant.state, grant.extension_ids, grant.is_break_glass)
+        assert ledgers.grants.replace_grant(grant, replace(grant, state=GrantState.ENDING))
+        ledgers.requests.close_request(ended("R-FIRST2"))
+        assert [] == list(ledgers.requests.open_request_ids(ALICE.person_id))
+        assert 1 == len(ledgers.requests.ended_requests(ALICE.person_id, most=5))
+
     def test_reading_follows_every_page(self, table: Table) -> None:
         """DynamoDB hands out at most a megabyte at a time; housekeeping must not miss the rest."""
         for number in range(5):
@@ -733,11 +1059,25 @@ class TestDynamoAlone:
         [
             lambda ledgers: ledgers.requests.file_request(a_request(), origin_id="trigger-1", open_limit=3),
             lambda ledgers: ledgers.requests.find_request("R-FIRST2"),
+            lambda ledgers: ledgers.requests.find_requests(["R-FIRST2"]),
             lambda ledgers: ledgers.requests.open_decision(a_record(), task_token="token"),
             lambda ledgers: ledgers.requests.replace_decision(a_record(BOB)),
             lambda ledgers: ledgers.requests.keep_hold_token("R-FIRST2", "token"),
             lambda ledgers: ledgers.requests.ask_end("R-FIRST2", at=NOON),
-            lambda ledgers: ledgers.requests.close_request("R-FIRST2", Outcome.FAILED, at=NOON),
+            lambda ledgers: ledgers.requests.close_request(ended("R-FIRST2", Outcome.FAILED)),
+            lambda ledgers: ledgers.requests.keep_card("R-FIRST2", "soon", CardReference(channel="D0ALICE", ts="1.2")),
+            lambda ledgers: ledgers.requests.keep_told("R-FIRST2", end=NOON),
+            lambda ledgers: ledgers.requests.keep_tell_try("R-FIRST2", at=NOON),
+            lambda ledgers: ledgers.requests.open_review(a_review()),
+            lambda ledgers: ledgers.requests.replace_review(a_review(version=2)),
+            lambda ledgers: ledgers.requests.keep_review_token("R-FIRST2", "token"),
+            lambda ledgers: ledgers.requests.open_request_ids(ALICE.person_id),
+            lambda ledgers: ledgers.requests.requests_to_decide(),
+            lambda ledgers: ledgers.requests.requests_to_review(),
+            lambda ledgers: ledgers.requests.ended_requests(ALICE.person_id, most=5),
+            lambda ledgers: ledgers.requests.ended_in("2026-11"),
+            lambda ledgers: ledgers.requests.find_preferences(ALICE.person_id),
+            lambda ledgers: ledgers.requests.keep_preferences(ALICE.person_id, Preferences()),
             lambda ledgers: ledgers.grants.create_grant(a_grant()),
             lambda ledgers: ledgers.grants.find_grant(GRANT_KEY),
             lambda ledgers: ledgers.grants.replace_grant(a_grant(), a_grant()),
@@ -767,6 +1107,69 @@ class TestDynamoAlone:
         assert caught.value.__cause__ is not None
 
 
+_INSTANT = "2026-11-20T12:00:00.000Z"
+_PERSON = {"name": "alice", "team": "T0EXAMPLE", "slack": "U0ALICE", "aws": []}
+EARLIER_REQUEST: dict[str, dict[str, Any]] = {
+    "REQUEST": {
+        "origin": "trigger-1",
+        "request": {
+            "request_id": "R-FIRST2",
+            "person": _PERSON,
+            "location": "orders-prod",
+            "level": "o",
+            "duration_seconds": 1800,
+            "reason": "fix a stuck order",
+            "asked_at": _INSTANT,
+        },
+    },
+    "DECISION": {
+        "decision": {
+            "request_id": "R-FIRST2",
+            "verdict": "approved",
+            "needed": 1,
+            "closes_at": "2026-11-20T13:00:00.000Z",
+            "decisions": [{"person_id": "T0EXAMPLE/U0BOB", "approves": True, "at": _INSTANT}],
+            "version": 2,
+        },
+        "version": 2,
+        "task_token": "token-1",
+        "card": {"channel": "C0APPROVALS", "ts": "1.2"},
+    },
+    "HOLD": {"task_token": "token-2", "card": {"channel": "D0ALICE", "ts": "3.4"}},
+}
+EARLIER_GRANT: dict[str, Any] = {
+    "request_id": "R-FIRST2",
+    "state": "live",
+    "ends_at": "2026-11-20T12:45:00.000Z",
+    "grant": {
+        "facts": {
+            "request_id": "R-FIRST2",
+            "person": _PERSON,
+            "location": "orders-prod",
+            "level": "o",
+            "kind": "cluster",
+            "identifier": "orders-cluster",
+            "database": "orders",
+            "region": "eu-west-1",
+            "bastion": "main",
+            "port": 56789,
+            "document": "location",
+            "token": "modal",
+        },
+        "state": "live",
+        "duration_seconds": 1800,
+        "created_at": _INSTANT,
+        "ends_at": "2026-11-20T12:45:00.000Z",
+        "provision_by": "2026-11-20T12:15:00.000Z",
+        "is_ordered": True,
+        "delivered_at": None,
+        "instance_id": None,
+        "writer": None,
+    },
+}
+"""As the first release wrote them."""
+
+
 @dataclass
 class Meddled:
     """A client during whose next calls of one method somebody else is a moment faster."""
@@ -781,6 +1184,22 @@ class Meddled:
             self.times -= 1
             self.act()
         return getattr(self.client, name)
+
+
+@dataclass
+class Stingy:
+    """A client that hands out half of what a batch asks for."""
+
+    client: Any
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.client, name)
+
+    def batch_get_item(self, *, RequestItems: dict[str, Any]) -> Any:  # noqa: N803 -- DynamoDB's name for it
+        ((table, asked),) = RequestItems.items()
+        half = (len(asked["Keys"]) + 1) // 2
+        now, later = ({table: asked | {"Keys": keys}} for keys in (asked["Keys"][:half], asked["Keys"][half:]))
+        return self.client.batch_get_item(RequestItems=now) | {"UnprocessedKeys": later if later[table]["Keys"] else {}}
 
 
 @dataclass

@@ -29,9 +29,22 @@ from chalicelib.domain.instances import Endpoint
 from chalicelib.domain.permissions import PermissionLevel
 from chalicelib.domain.policy import PolicyOutcome, decide_policy
 from chalicelib.domain.receipts import ClosedTunnels, Receipt
+from chalicelib.domain.records import RequestRecord
 from chalicelib.domain.requests import AccessRequest
-from chalicelib.slack import cards
+from chalicelib.domain.reviews import ReviewRecord, ReviewVerdict
+from chalicelib.slack.cards.approval import closed_card
+from chalicelib.slack.cards.asked import closed_asked_card
+from chalicelib.slack.cards.ended import ended_card
+from chalicelib.slack.cards.holder import (
+    closed_ready_card,
+    closed_soon_card,
+    moved_end_message,
+    outdated_soon_card,
+    ready_card,
+)
+from chalicelib.slack.modals.token import local_token_modal
 from chalicelib.slack.notifier import SlackNotifier
+from chalicelib.slack.token_view import SlackTokenView
 from local.slack.api import SlackStandIn, SlackUser
 
 ROOT = Path(__file__).parents[2]
@@ -64,7 +77,7 @@ def a_policy() -> PolicyOutcome:
 
 
 def a_grant() -> Grant:
-    return new_grant(request=REQUEST, location=LOCATION, durations=DURATIONS, now=FRIDAY_NOON)
+    return new_grant(request=REQUEST, location=LOCATION, port=None, durations=DURATIONS, now=FRIDAY_NOON)
 
 
 def a_connection() -> ConnectionDetails:
@@ -87,8 +100,17 @@ def a_record(*yes: Any, verdict: Verdict = Verdict.OPEN) -> DecisionRecord:
     )
 
 
-def an_ending(*, approval_card: CardReference | None = None, ready_card: CardReference | None = None) -> Ending:
-    return Ending(
+def a_filed(**changes: Any) -> RequestRecord:
+    return RequestRecord(request=REQUEST, decisions=a_record(BOB, CAROL, verdict=Verdict.APPROVED), **changes)
+
+
+def a_review(**changes: Any) -> ReviewRecord:
+    plain = ReviewRecord(request_id=REQUEST.request_id, opened_at=FRIDAY_NOON, due_at=FRIDAY_NOON + timedelta(days=1))
+    return replace(plain, **changes)
+
+
+def an_ending(**changes: Any) -> Ending:
+    plain = Ending(
         request=REQUEST,
         outcome=Outcome.FINISHED,
         explanation="",
@@ -97,9 +119,10 @@ def an_ending(*, approval_card: CardReference | None = None, ready_card: CardRef
         receipt=Receipt(role=a_grant().facts.role, read_at=FRIDAY_NOON, is_dropped=True),
         tunnels=ClosedTunnels(),
         is_revoked=True,
-        approval_card=approval_card,
-        ready_card=ready_card,
+        approval_card=None,
+        ready_card=None,
     )
+    return replace(plain, **changes)
 
 
 class NeverRetry(RetryHandler):
@@ -202,23 +225,167 @@ def test_the_connection_is_delivered_to_the_requester_alone(slack: SlackStandIn,
     card = notifier.deliver(REQUEST, a_grant(), a_connection())
     [message] = slack.direct_messages(ALICE.slack)
 
-    assert cards.ready_card(request=REQUEST, grant=a_grant(), connection=a_connection())["text"] == message["text"]
+    assert ready_card(request=REQUEST, grant=a_grant(), connection=a_connection())["text"] == message["text"]
     assert card.ts == message["ts"]
     assert [] == approval_messages(slack)
 
 
-def test_the_end_is_reported_everywhere(slack: SlackStandIn, notifier: SlackNotifier) -> None:
-    """The card in the channel and the ready message are closed in place; a new message brings the receipt."""
+def test_the_requester_follows_their_request(slack: SlackStandIn, notifier: SlackNotifier) -> None:
+    """A direct message with a way to cancel; the reference leads to it."""
+    card = notifier.follow_request(REQUEST, a_policy(), CLOSES_AT)
+    [message] = slack.direct_messages(ALICE.slack)
+
+    assert card.ts == message["ts"]
+    assert "asked:R-ABC234:1" in [block["block_id"] for block in message["blocks"]]
+
+
+@pytest.mark.parametrize("may_sleep", [True, False])
+def test_preparation_is_announced_on_every_card(slack: SlackStandIn, notifier: SlackNotifier, may_sleep: bool) -> None:
+    """Channel and requester see what is going on, in the messages that stand."""
     approval = notifier.ask_approvers(REQUEST, a_policy(), CLOSES_AT)
-    ready = notifier.deliver(REQUEST, a_grant(), a_connection())
-    ending = an_ending(approval_card=approval, ready_card=ready)
+    asked = notifier.follow_request(REQUEST, a_policy(), CLOSES_AT)
+
+    notifier.announce_preparation(a_filed(approval_card=approval, asked_card=asked), may_sleep=may_sleep)
+
+    for [message] in (approval_messages(slack), slack.direct_messages(ALICE.slack)):
+        assert may_sleep == ("waking the database, which may take a minute" in json.dumps(message["blocks"]))
+        assert "*Preparing*: starting the bastion" in message["text"]
+
+
+def test_delivery_is_announced_on_every_card(slack: SlackStandIn, notifier: SlackNotifier) -> None:
+    """The channel sees until when access is out, the requester that it is ready."""
+    approval = notifier.ask_approvers(REQUEST, a_policy(), CLOSES_AT)
+    asked = notifier.follow_request(REQUEST, a_policy(), CLOSES_AT)
+
+    notifier.announce_delivery(a_filed(approval_card=approval, asked_card=asked), a_grant())
+
+    assert ["*Live* until" in message["text"] for message in approval_messages(slack)] == [True]
+    assert ["*Ready* until" in message["text"] for message in slack.direct_messages(ALICE.slack)] == [True]
+
+
+def test_nothing_is_announced_on_cards_that_never_stood(slack: SlackStandIn, notifier: SlackNotifier) -> None:
+    """Automatic access has no cards before it is ready."""
+    notifier.announce_preparation(RequestRecord(request=REQUEST), may_sleep=True)
+    notifier.announce_delivery(RequestRecord(request=REQUEST), a_grant())
+
+    assert ([], []) == (approval_messages(slack), slack.direct_messages(ALICE.slack))
+
+
+def test_a_moved_end_is_shown_and_told(slack: SlackStandIn, notifier: SlackNotifier) -> None:
+    """The ready message has the new end, a warning of the old one is closed, and a new message tells it."""
+    ready, soon = notifier.deliver(REQUEST, a_grant(), a_connection()), notifier.warn_of_end(REQUEST, a_grant())
+    later = replace(a_grant(), ends_at=a_grant().ends_at + timedelta(minutes=30))
+
+    notifier.show_end(RequestRecord(request=REQUEST, ready_card=ready, soon_card=soon), later, a_connection())
+
+    expected = [
+        ready_card(request=REQUEST, grant=later, connection=a_connection()),
+        outdated_soon_card(request=REQUEST, grant=later),
+        moved_end_message(request=REQUEST, grant=later),
+    ]
+    assert texts_of(expected) == texts_of(slack.direct_messages(ALICE.slack))
+
+
+def test_a_moved_end_is_shown_where_the_old_one_stood(slack: SlackStandIn, notifier: SlackNotifier) -> None:
+    """The channel's card and the requester's do not go on naming an end that holds no more."""
+    approval = notifier.ask_approvers(REQUEST, a_policy(), CLOSES_AT)
+    asked = notifier.follow_request(REQUEST, a_policy(), CLOSES_AT)
+    record = a_filed(approval_card=approval, asked_card=asked)
+    later = replace(a_grant(), ends_at=a_grant().ends_at + timedelta(minutes=30))
+    notifier.announce_delivery(record, a_grant())
+    notifier.show_end(record, later, a_connection())
+    shown = [approval_messages(slack)[0]["text"], slack.direct_messages(ALICE.slack)[0]["text"]]
+
+    assert [True, True] == [f"<!date^{int(later.ends_at.timestamp())}^" in text for text in shown]
+
+
+def test_the_holder_is_warned_of_the_end(slack: SlackStandIn, notifier: SlackNotifier) -> None:
+    """A direct message, and the reference leads to it."""
+    card = notifier.warn_of_end(REQUEST, a_grant())
+    [message] = slack.direct_messages(ALICE.slack)
+
+    assert card.ts == message["ts"]
+    assert "extend_30" in json.dumps(message["blocks"])
+
+
+def test_breaking_the_glass_is_told_to_every_approver(slack: SlackStandIn, notifier: SlackNotifier) -> None:
+    """The review card stands in the approvals channel and mentions each of them."""
+    notifier.ask_review(REQUEST, a_review(), frozenset({BOB, CAROL}))
+    [message] = approval_messages(slack)
+
+    assert "<@U0BOB> <@U0CAROL>" in json.dumps(message["blocks"])
+
+
+def test_a_review_is_shown_on_its_card(slack: SlackStandIn, notifier: SlackNotifier) -> None:
+    """Open, it still asks; closed, it says who judged."""
+    card = notifier.ask_review(REQUEST, a_review(), frozenset({BOB}))
+
+    notifier.show_review(card, REQUEST, a_review(version=2))
+    [still_open] = [dict(message) for message in approval_messages(slack)]
+    notifier.show_review(
+        card, REQUEST, a_review(verdict=ReviewVerdict.JUSTIFIED, reviewer_id=BOB.person_id, closed_at=FRIDAY_NOON)
+    )
+    [closed] = approval_messages(slack)
+
+    assert "review:R-ABC234:2" in json.dumps(still_open["blocks"])
+    assert "*Justified*, says <@U0BOB>." in closed["text"]
+
+
+@pytest.mark.parametrize("about", ["approval", "review"])
+def test_a_reminder_stands_beside_its_card_and_in_the_channel(about: str) -> None:
+    """It is a reply to the card, shown to everybody in the channel, and calls those who may still answer."""
+    card = CardReference(channel=CATALOGUE.approvals_channel, ts="1795176000.000001")
+    taken = an_answer(b'{"ok": true, "channel": "C0APPROVALS", "ts": "1795176000.000002"}')
+
+    with a_server_that_says(taken) as (api_url, received):
+        if about == "approval":
+            a_notifier(api_url).remind_approvers(card, REQUEST, a_record(BOB))
+        else:
+            a_notifier(api_url).remind_review(card, replace(REQUEST, is_break_glass=True), a_review())
+
+    sent = json.loads(received[0].partition(b"\r\n\r\n")[2])
+    assert (card.channel, card.ts, True) == (sent["channel"], sent["thread_ts"], sent["reply_broadcast"])
+    assert "<@U0CAROL>" in json.dumps(sent["blocks"])
+
+
+def test_the_end_is_reported_everywhere(slack: SlackStandIn, notifier: SlackNotifier) -> None:
+    """Every card that stands is closed in place; a new message brings the receipt."""
+    ending = an_ending(
+        approval_card=notifier.ask_approvers(REQUEST, a_policy(), CLOSES_AT),
+        asked_card=notifier.follow_request(REQUEST, a_policy(), CLOSES_AT),
+        ready_card=notifier.deliver(REQUEST, a_grant(), a_connection()),
+        soon_card=notifier.warn_of_end(REQUEST, a_grant()),
+    )
 
     notifier.report(ending)
 
-    closed = cards.closed_card(ending=ending, environment=LOCATION.environment)
-    told = [cards.closed_ready_card(ending=ending), cards.ended_card(ending=ending)]
+    closed = closed_card(ending=ending, environment=LOCATION.environment)
+    told = [closed_asked_card(ending=ending), closed_ready_card(ending=ending), closed_soon_card(ending=ending)]
     assert texts_of([closed]) == texts_of(approval_messages(slack))
-    assert texts_of(told) == texts_of(slack.direct_messages(ALICE.slack))
+    assert texts_of([*told, ended_card(ending=ending)]) == texts_of(slack.direct_messages(ALICE.slack))
+
+
+@pytest.mark.parametrize(("outcome", "messages"), [(Outcome.FINISHED, 0), (Outcome.DENIED, 1)])
+def test_an_extension_that_was_given_is_not_told_twice(
+    slack: SlackStandIn, notifier: SlackNotifier, outcome: Outcome, messages: int
+) -> None:
+    """Who was given more time has heard the new end by then; who was not hears that."""
+    extension = replace(REQUEST, extends="R-DEF567")
+
+    notifier.report(an_ending(request=extension, outcome=outcome, grant=None, receipt=None))
+
+    assert messages == len(slack.direct_messages(ALICE.slack))
+
+
+@pytest.mark.parametrize("error", ["channel_not_found", "user_not_found", "user_disabled"])
+def test_a_person_who_is_gone_is_named(slack: SlackStandIn, notifier: SlackNotifier, error: str) -> None:
+    """Who has left cannot be told anything; the error says who it is and where to correct it."""
+    slack.fail_next("chat.postMessage", error)
+
+    with pytest.raises(
+        SlackUnavailableError, match=r"U0ALICE \(alice\) is unknown or deactivated\. Correct the catalogue"
+    ):
+        notifier.deliver(REQUEST, a_grant(), a_connection())
 
 
 def test_a_card_that_is_gone_does_not_keep_the_end_from_its_holder(
@@ -229,7 +396,7 @@ def test_a_card_that_is_gone_does_not_keep_the_end_from_its_holder(
 
     notifier.report(an_ending(approval_card=gone))
 
-    assert texts_of([cards.ended_card(ending=an_ending())]) == texts_of(slack.direct_messages(ALICE.slack))
+    assert texts_of([ended_card(ending=an_ending())]) == texts_of(slack.direct_messages(ALICE.slack))
 
 
 def test_a_repeated_report_tells_the_holder_once(slack: SlackStandIn, notifier: SlackNotifier) -> None:
@@ -354,6 +521,18 @@ def test_silence_is_slack_being_unavailable() -> None:
 
         with pytest.raises(SlackUnavailableError, match="could not be reached"):
             a_notifier(silent, timeout_seconds=1).deliver(REQUEST, a_grant(), a_connection())
+
+
+def test_a_token_of_ones_own_is_explained_in_the_open_window() -> None:
+    """Where the token never crosses Slack, the window that waits for it holds the lines that make it."""
+    taken = an_answer(b'{"ok": true}')
+
+    with a_server_that_says(taken) as (api_url, received):
+        client = WebClient(token=BOT_TOKEN, base_url=api_url, timeout=5, retry_handlers=[NeverRetry()])
+        SlackTokenView(client).show_local_token("V0EXAMPLE", a_connection())
+
+    sent = json.loads(received[0].partition(b"\r\n\r\n")[2])
+    assert ("V0EXAMPLE", local_token_modal(connection=a_connection())) == (sent["view_id"], sent["view"])
 
 
 def test_slack_is_told_to_unfurl_nothing() -> None:

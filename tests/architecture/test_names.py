@@ -26,8 +26,20 @@ HANDLERS: dict[str, str] = {function.name: function.handler_string for function 
 
 FUNCTIONS_OF_TWO_STATES = {"EndGrant": "CheckGrantEnd", "FindInstancesToRevoke": "FindDatabaseInstances"}
 OUTSIDE_THE_WORKFLOW = {"issue_token", "reconcile_grants", "stop_idle_bastions"}
-VERBS_OF_THE_ENDPOINT = {"ask_end", "file_request", "find_connection", "record_decision"}
-STEPS_OF_OTHER_VERBS = {"drive_bastion"}
+VERBS_OF_THE_ENDPOINT = {
+    "ask_end",
+    "ask_extension",
+    "cancel_request",
+    "explain_level",
+    "file_request",
+    "find_connection",
+} | {
+    "read_cost",
+    "read_overview",
+    "record_decision",
+    "record_review",
+}
+STEPS_OF_OTHER_VERBS = {"drive_bastion", "judge_within_budget", "own_grant", "refresh_homes"}
 API_HANDLER = "api_handler"
 """As Chalice calls the function behind its routes."""
 

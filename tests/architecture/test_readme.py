@@ -4,8 +4,11 @@ import re
 from pathlib import Path
 
 from chalicelib import defaults
+from chalicelib.domain.blocking import WHO_BLOCKS_WHOM
 from chalicelib.domain.catalogue import load_catalogue
+from chalicelib.domain.commands import command_help
 from chalicelib.domain.durations import describe_duration
+from chalicelib.domain.permissions import GUARD_RAILS, Ability, PermissionLevel
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -18,7 +21,8 @@ def test_the_defaults_are_the_modules() -> None:
         "level": f"`{defaults.LEVEL}`",
         "access, without a duration": describe_duration(durations.access),
         "longest access, unless the catalogue says otherwise": describe_duration(durations.cap),
-        "approval is waited for": describe_duration(durations.approval_wait),
+        "approval is waited for": f"{describe_duration(durations.approval_wait)}, with a reminder at half",
+        "a holder is told of the end before it": f"{describe_duration(durations.warning)}, or a fifth of a short grant",
         "preparation may take": describe_duration(durations.preparation),
         "an idle bastion is stopped after": describe_duration(durations.idle_grace),
         "a stopped bastion is terminated after": describe_duration(durations.terminate_after_stopped),
@@ -37,6 +41,34 @@ def test_the_defaults_are_the_modules() -> None:
     rows = dict(re.findall(r"^\| (?!what|---)(.+?) \| (.+?) \|$", table, re.MULTILINE))
 
     assert expected == rows
+
+
+def test_the_levels_are_the_modules() -> None:
+    """Every ability has a row, with a yes for each level that has it, and nobody is told that a guard rail is a wall."""
+    head = ["may", *(f"`{level}` {level.word}" for level in PermissionLevel)]
+    body = [
+        [ability.value, *("yes" if level.has(ability) else "–" for level in PermissionLevel)] for ability in Ability
+    ]
+    table = README.partition("<!-- levels -->")[2].partition("<!-- /levels -->")[0]
+    rows = [line.strip("| ").split(" | ") for line in table.split("\n") if line and not line.startswith("|--")]
+
+    assert [head, *body] == rows
+    assert GUARD_RAILS in " ".join(README.split())
+
+
+def test_the_commands_are_the_grammars() -> None:
+    """The README and the help in Slack list the same commands, in the same words."""
+    table = README.partition("<!-- commands -->")[2].partition("<!-- /commands -->")[0].replace("\\|", "|")
+    rows = re.findall(r"^\| `(.+?)` \| (.+?) \|$", table, re.MULTILINE)
+
+    assert list(command_help()) == rows
+
+
+def test_the_operators_page_has_the_query_that_is_tested() -> None:
+    """What people copy from it is what runs on every PostgreSQL that the tests run on."""
+    page = (ROOT / "docs" / "operate.md").read_text(encoding="utf-8")
+
+    assert [WHO_BLOCKS_WHOM] == re.findall(r"```sql\n(SELECT blocked.*?)```", page, re.DOTALL)
 
 
 def test_the_commands_are_in_the_makefile() -> None:

@@ -1,16 +1,25 @@
 """What people can do and see in a workspace, with bounded waits."""
 
+import json
 import re
 import threading
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import boto3
+
+from chalicelib.aws.grant_ledger import DynamoGrantLedger
+from chalicelib.aws.request_ledger import DynamoRequestLedger
+from chalicelib.aws.table import Table
+from local import seed
+from local.slack.api import Call
+from local.slack.block_checker import elements
 from local.workspace import Workspace
 
 _Value = TypeVar("_Value")
 MOST_SECONDS = 40.0
-LAST_STATES = {"Finished", "Denied", "TimedOut", "Failed"}
+LAST_STATES = {"Finished", "Denied", "TimedOut", "Cancelled", "Failed"}
 
 
 def eventually(what: str, find: Callable[[], _Value | None]) -> _Value:
@@ -18,7 +27,7 @@ def eventually(what: str, find: Callable[[], _Value | None]) -> _Value:
     deadline, pause = time.monotonic() + MOST_SECONDS, threading.Event()
     while not (found := find()):
         assert time.monotonic() < deadline, f"{what} did not come"
-        pause.wait(0.05)
+        pause.wait(0.1)
     return found
 
 
@@ -53,6 +62,70 @@ class People:
         card = self.approval_card(request_id)
         self.slack.press(_id(who), "C0APPROVALS", card["ts"], action)
 
+    def deny(self, who: str, request_id: str, reason: str = "Not now.") -> Any:
+        """Press Deny and send the form that opens."""
+        self.decide(who, request_id, "deny")
+        return self.slack.submit(_id(who), {"reason": reason})
+
+    def press_home(self, who: str, request_id: str, action: str) -> Any:
+        """Open Home and press the button of a request there."""
+        self.slack.open_app(_id(who))
+        home = self.home(who)
+        row = next(block["block_id"] for block, part in elements(home["blocks"]) if _is(part, action, request_id))
+        return self.slack.press_in_view(_id(who), action, row, at_home=True)
+
+    def home(self, who: str) -> dict[str, Any]:
+        """What stands on somebody's Home."""
+        return self.slack.home_of(_id(who)) or {"blocks": []}
+
+    def press_direct(self, who: str, request_id: str, action: str) -> Any:
+        """Press a button of the newest direct message of a request that has it."""
+        message = eventually(
+            f"the button {action} of {request_id}", lambda: self.direct(who, request_id, f"'action_id': '{action}'")
+        )
+        return self.slack.press(_id(who), f"D0{who.upper()}", message["ts"], action)
+
+    def click(self, request_id: str, action: str) -> Call:
+        """The newest request that told the app of a press of this button."""
+        return next(
+            sent
+            for sent in reversed(self.slack.requests)
+            if (payload := payload_of(sent)).get("type") == "block_actions"
+            and (payload["actions"][0]["action_id"], payload["actions"][0].get("value")) == (action, request_id)
+        )
+
+    def sending(self, request_id: str, callback_id: str) -> Call:
+        """The newest request that sent the app this form about a request."""
+        return next(
+            sent
+            for sent in reversed(self.slack.requests)
+            if (payload := payload_of(sent)).get("type") == "view_submission"
+            and (payload["view"]["callback_id"], payload["view"]["private_metadata"]) == (callback_id, request_id)
+        )
+
+    def forge(self, sent: Call, change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+        """Sign and send a changed copy of what was sent; the app's answer."""
+        payload = payload_of(sent)
+        change(payload)
+        return self.slack.send(sent.name, {"payload": json.dumps(payload)})
+
+    def record(self, request_id: str) -> Any:
+        """What the ledger says of a request."""
+        return DynamoRequestLedger(_table()).require_request(request_id)
+
+    def grant(self, request_id: str) -> Any:
+        """The grant of a request, as the ledger has it."""
+        found = DynamoGrantLedger(_table()).find_grant(self.record(request_id).grant_key)
+        return found if found is not None and found.facts.request_id == request_id else None
+
+    def audited(self, request_id: str) -> list[str]:
+        """The names of the entries in a request's audit trail."""
+        key = {":pk": {"S": f"AUDIT#{request_id}"}}
+        found = boto3.client("dynamodb").query(
+            TableName=seed.TABLE, KeyConditionExpression="pk = :pk", ExpressionAttributeValues=key
+        )
+        return [item["event"]["S"] for item in found["Items"]]
+
     def whispers(self, who: str, channel: str = "C0APPROVALS") -> list[str]:
         """What only this person sees in a channel."""
         return [message["text"] for message in self.slack.ephemerals(_id(who), channel)]
@@ -79,12 +152,20 @@ class People:
         self.slack.close(_id(who))
         return found
 
+    def states_entered(self, request_id: str) -> list[str]:
+        """The states of a request's execution so far."""
+        return self.workspace.states_entered(request_id)
+
     def wait_for_end(self, request_id: str) -> str:
         """The last state of a request's execution."""
 
+        arn = self.workspace.state_machine.replace(":stateMachine:", ":execution:") + f":{request_id}"
+        stepfunctions: Any = boto3.client("stepfunctions")
+
         def last() -> str | None:
-            states = self.workspace.states_entered(request_id)
-            return states[-1] if states and states[-1] in LAST_STATES else None
+            if stepfunctions.describe_execution(executionArn=arn)["status"] == "RUNNING":
+                return None
+            return next(state for state in reversed(self.states_entered(request_id)) if state in LAST_STATES)
 
         return eventually(f"the end of {request_id}", last)
 
@@ -102,6 +183,25 @@ def lines_of(message: dict[str, Any]) -> list[str]:
 def find_token(view: dict[str, Any] | None) -> str | None:
     """The token in a view, if it shows one."""
     return next((line for line in lines_of(view) if "X-Amz-Signature=" in line), None) if view else None
+
+
+def payload_of(sent: Call) -> dict[str, Any]:
+    """What Slack told the app, if it was a click or a form."""
+    payload: dict[str, Any] = json.loads(sent.arguments.get("payload", "{}"))
+    return payload
+
+
+def said_in(view: dict[str, Any] | None) -> str:
+    """Everything that stands in a view or message, as one text."""
+    return str((view or {"blocks": []})["blocks"])
+
+
+def _table() -> Table:
+    return Table(boto3.client("dynamodb"), seed.TABLE)
+
+
+def _is(part: dict[str, Any], action: str, request_id: str) -> bool:
+    return (part["action_id"], part.get("value")) == (action, request_id)
 
 
 def _id(who: str) -> str:

@@ -60,6 +60,7 @@ def test_with_a_terminal_it_stays_open_for_people(tmp_path: Path) -> None:
         _read_until(demo, "stays open until Ctrl-C")
         asked = _by_hand(tmp_path, "slack", "bob", "/db-access my-aurora-location w 15m by hand")
         pressed = _by_hand(tmp_path, "press", "carol", "deny")
+        filled = _by_hand(tmp_path, "fill", "carol", "reason=Not now, by hand.")
         seen = _by_hand(tmp_path, "status", "carol")
         mistaken = _by_hand(tmp_path, "press", "alice", "nothing")
         server = _server_of(demo)
@@ -70,6 +71,7 @@ def test_with_a_terminal_it_stays_open_for_people(tmp_path: Path) -> None:
 
     assert "Asked: write access to my-aurora-location for 15 minutes." in asked
     assert "Pressed." in pressed
+    assert "Sent." == filled.strip()
     assert "by hand" in seen
     assert "BASTION#main" in seen
     assert "alice sees no message with a button 'nothing'." == mistaken.strip()

@@ -79,7 +79,7 @@ def test_an_approver_says_no(people: People) -> None:
     """A denied request names who said no and grants nothing."""
     request_id = people.ask("bob", "my-reports-location w 5m because")
 
-    people.decide("carol", request_id, "deny")
+    people.deny("carol", request_id)
 
     assert "Denied" == people.wait_for_end(request_id)
     assert "ConfirmApproval" not in people.workspace.states_entered(request_id)

@@ -19,12 +19,14 @@ from tests.e2e.people import People, eventually, find_token
     ("line", "answer"),
     [
         ("my-auora-location w", "Did you mean 'my-aurora-location'?"),
-        ("nowhere", "There are: my-aurora-location, my-reports-location"),
-        ("my-reports-location o", "offers read (r), write (w), not operate (o)"),
+        (
+            "nowhere",
+            "There are: careless-location, my-aurora-location, my-reports-location, shared-location, urgent-location",
+        ),
+        ("urgent-location o", "offers write (w), not operate (o)"),
         ("my-aurora-location w 3h", "3 hours is too long: 2 hours is the most"),
         ("my-aurora-location w 3 hours", "'3' is no duration. Write it like 30m, 2h or 1h30m"),
         ("my-aurora-location w -5m", "'-5m' is no duration"),
-        ("", "/db-access LOCATION"),
         ("help", "/db-access LOCATION"),
         ("x" * 3000, "3000 characters long"),
         ("payload", "No location called 'payload'"),
@@ -92,11 +94,22 @@ def test_an_unreadable_body_is_not_our_error(workspace: Workspace, body: bytes) 
         assert _post_bytes(workspace, body, secret=secret, at=at) < 500
 
 
-def test_a_replayed_click_changes_nothing(people: People) -> None:
+def test_the_command_alone_opens_the_form(people: People) -> None:
+    """It is no mistake: a window opens, and nothing is filed."""
+    before = _items()
+
+    answer = people.slack.command("U0ALICE", "C0GENERAL", "/db-access")
+
+    assert ("", "") == (answer.error, answer.text)
+    assert "ask" == (people.slack.view_of("U0ALICE") or {})["callback_id"]
+    assert before == _items()
+
+
+def test_a_replayed_approval_changes_nothing(people: People) -> None:
     """The very request of a click, signed and sent again: once decided, and again after the end."""
-    request_id = people.ask("alice", "my-aurora-location w 5m")
-    people.decide("carol", request_id, "deny")
-    click = next(sent for sent in reversed(people.slack.requests) if request_id in str(sent.arguments))
+    request_id = people.ask("alice", "my-aurora-location w 1s")
+    people.decide("carol", request_id)
+    click = people.click(request_id, "approve")
 
     before_end = people.slack.send(click.name, click.arguments)
     people.wait_for_end(request_id)
@@ -104,7 +117,24 @@ def test_a_replayed_click_changes_nothing(people: People) -> None:
 
     assert (200, 200) == (before_end["status"], after_end["status"])
     eventually("both answers", lambda: len([each for each in people.whispers("carol") if request_id in each]) == 2)
-    assert "ConfirmApproval" not in people.workspace.states_entered(request_id)
+    assert 1 == people.states_entered(request_id).count("ConfirmApproval")
+    assert 1 == len(people.record(request_id).decisions.decisions)
+
+
+def test_a_replayed_denial_changes_nothing(people: People) -> None:
+    """The form, sent again before and after the end, says that it was decided; so does the click that opened it."""
+    request_id = people.ask("alice", "my-aurora-location w 5m")
+    people.deny("carol", request_id)
+    click, sending = people.click(request_id, "deny"), people.sending(request_id, "deny")
+
+    before_end = people.slack.send(sending.name, sending.arguments)
+    assert "Denied" == people.wait_for_end(request_id)
+    after_end = [people.slack.send(each.name, each.arguments) for each in (click, sending)]
+
+    assert "denied already" in before_end["body"]
+    assert [200, 200] == [each["status"] for each in after_end]
+    assert "has ended already (denied)" in after_end[-1]["body"]
+    assert "ConfirmApproval" not in people.states_entered(request_id)
     assert "'approve'" not in str(people.approval_card(request_id)["blocks"])
 
 
@@ -121,17 +151,16 @@ def test_a_replayed_command_files_nothing_new(people: People) -> None:
     assert before == _items()
 
 
-def test_a_button_that_is_unknown_is_answered(people: People, workspace: Workspace) -> None:
+def test_a_button_that_is_unknown_is_answered(people: People) -> None:
     """A card of another version says so, and nothing is done."""
     request_id = people.ask("alice", "my-aurora-location w 5m")
-    people.decide("carol", request_id, "deny")
-    click = next(sent for sent in reversed(people.slack.requests) if request_id in str(sent.arguments))
-    forged = {"payload": click.arguments["payload"].replace('"deny"', '"destroy"')}
+    people.decide("bob", request_id)
 
-    people.wait_for_end(request_id)
-    people.slack.send(click.name, forged)
+    people.forge(people.click(request_id, "approve"), lambda payload: payload["actions"][0].update(action_id="destroy"))
 
-    eventually("the answer", lambda: [each for each in people.whispers("carol") if "out of date" in each])
+    eventually("the answer", lambda: [each for each in people.whispers("bob") if "out of date" in each])
+    people.reply("alice", f"/db-access cancel {request_id}")
+    assert "Cancelled" == people.wait_for_end(request_id)
 
 
 def test_nobody_sees_the_token_of_somebody_else(people: People, workspace: Workspace) -> None:

@@ -31,6 +31,8 @@ FIELDS = {
 FAILURE = "$.failure"
 GRANTS, REVOKES = "ConfirmApproval", ("RevokeAccess", "CloseTunnels", "ReportOutcome")
 NEEDS_GRANT = ("FindDatabaseInstances", "PrepareAccess", "DeliverConnection", "HoldAccess")
+LONGEST_TELLING_SECONDS = 15
+"""How much later than its end access may be taken away because its holder is being told something."""
 DOCUMENT = new_document("R-ABC234", Purpose.GRANT)
 
 
@@ -154,6 +156,29 @@ def reads_nothing_late_that_the_input_lacks(machine: Machine) -> Iterator[str]:
                 yield f"{name} reads {path}, which the input lacks"
 
 
+def keeps_purposes_apart(machine: Machine) -> Iterator[str]:
+    """An extension and a review make no grant, a request prolongs none, and a review ends none."""
+    forbidden = {
+        Purpose.GRANT: {"GrantExtension", "CheckReview"},
+        Purpose.EXTEND: {"WarmBastion", GRANTS, *NEEDS_GRANT, "RevokeAccess", "CheckReview"},
+        Purpose.REVOKE: {GRANTS, *NEEDS_GRANT, "GrantExtension", "CheckReview"},
+        Purpose.REVIEW: {GRANTS, *NEEDS_GRANT, *REVOKES, "GrantExtension"},
+    }
+    for purpose, names in forbidden.items():
+        for name in sorted(_entered_by(machine, purpose) & names):
+            yield f"{name} can be entered for the purpose {purpose}"
+
+
+def tells_in_passing(machine: Machine) -> Iterator[str]:
+    """Whether or not Slack takes it, the end is looked at again, and soon: people who are told never get more time by it."""
+    state = machine["States"]["TellHolder"]
+    for edge in edges_of("TellHolder", state):
+        if edge.target != "CheckGrantEnd":
+            yield f"TellHolder leads to {edge.target}"
+    if state["TimeoutSeconds"] > LONGEST_TELLING_SECONDS:
+        yield f"TellHolder may take {state['TimeoutSeconds']} seconds"
+
+
 RULES: tuple[Rule, ...] = (
     uses_only_known_fields,
     leads_every_edge_somewhere,
@@ -168,6 +193,8 @@ RULES: tuple[Rule, ...] = (
     writes_every_key_from_one_place,
     reads_only_what_is_always_there,
     reads_nothing_late_that_the_input_lacks,
+    keeps_purposes_apart,
+    tells_in_passing,
 )
 
 
@@ -213,6 +240,37 @@ def _reachable(machine: Machine, start: str, *, without: str | None = None) -> s
             reached.add(name)
             pending += [edge.target for edge in edges_of(name, machine["States"][name]) if edge.target is not None]
     return reached
+
+
+def _entered_by(machine: Machine, purpose: Purpose) -> set[str]:
+    """The states that an execution of this purpose can enter, if everything but its purpose can be anything."""
+    reached: set[str] = set()
+    pending = [machine["StartAt"]]
+    while pending:
+        name = pending.pop()
+        if name in machine["States"] and name not in reached:
+            reached.add(name)
+            pending += _ways_of(machine["States"][name], purpose)
+    return reached
+
+
+def _ways_of(state: State, purpose: Purpose) -> Iterator[str]:
+    if state["Type"] != "Choice":
+        yield from (edge.target for edge in edges_of("", state) if edge.target is not None)
+        return
+    taken: list[list[State]] = []
+    for choice in state["Choices"]:
+        tests = choice.get("And") or [{field: value for field, value in choice.items() if field != "Next"}]
+        others = [test for test in tests if test["Variable"] != "$.purpose"]
+        is_for_it = all(test in others or test["StringEquals"] == purpose for test in tests)
+        is_left_over = not any(all(test in others for test in before) for before in taken)
+        if is_for_it and is_left_over:
+            yield choice["Next"]
+            taken.append(others)
+    if [] in taken:
+        return
+    if "Default" in state:
+        yield state["Default"]
 
 
 def _paths(state: State) -> list[str]:

@@ -157,8 +157,8 @@ BREAKS: list[tuple[Rule, Break, str]] = [
     ),
     (
         rules.reads_only_what_is_always_there,
-        lambda states: states["CheckPolicy"]["ResultSelector"].pop("wait_seconds.$"),
-        "RequestApproval reads $.policy.wait_seconds, which is not always there",
+        lambda states: states["CheckPolicy"]["ResultSelector"].pop("remind_seconds.$"),
+        "RequestApproval reads $.policy.remind_seconds, which is not always there",
     ),
     (
         rules.reads_only_what_is_always_there,
@@ -171,6 +171,36 @@ BREAKS: list[tuple[Rule, Break, str]] = [
         rules.reads_only_what_is_always_there,
         lambda states: states["PrepareAccess"]["Branches"][0]["States"]["BastionFailed"]["Parameters"].pop("is_ok"),
         "IsPrepared reads $.prepared.bastion.is_ok, which is not always there",
+    ),
+    (
+        rules.keeps_purposes_apart,
+        lambda states: states["IsApproved"]["Choices"].pop(0),
+        "ConfirmApproval can be entered for the purpose extend",
+    ),
+    (
+        rules.keeps_purposes_apart,
+        lambda states: states["IsApproved"]["Choices"][0]["And"].pop(),
+        "GrantExtension can be entered for the purpose grant",
+    ),
+    (
+        rules.keeps_purposes_apart,
+        lambda states: states["WhichPurpose"]["Choices"].pop(1),
+        "ConfirmApproval can be entered for the purpose review",
+    ),
+    (
+        rules.keeps_purposes_apart,
+        lambda states: states["CheckReview"]["Catch"][0].update(Next="EndGrant"),
+        "RevokeAccess can be entered for the purpose review",
+    ),
+    (
+        rules.tells_in_passing,
+        lambda states: states["TellHolder"]["Catch"][0].update(Next="EndGrant"),
+        "TellHolder leads to EndGrant",
+    ),
+    (
+        rules.tells_in_passing,
+        lambda states: states["TellHolder"].update(TimeoutSeconds=45),
+        "TellHolder may take 45 seconds",
     ),
     (
         rules.reads_nothing_late_that_the_input_lacks,

@@ -26,22 +26,29 @@ from chalicelib.domain.payloads import from_payload
 from tests.statemachines.definition import Edge, all_edges, load_definition
 from tests.statemachines.stage import Play, Script, Stage, brisk_definition
 
-ALLOWED = {"answer": "allowed", "reason": "r is automatic", "wait_seconds": 60}
-NEEDS_APPROVAL = {"answer": "needs_approval", "reason": "w needs 2", "wait_seconds": 60}
-LIVE = {"is_ending": False, "seconds_left": 60}
-ENDING = {"is_ending": True, "seconds_left": 0}
+ALLOWED = {"answer": "allowed", "reason": "r is automatic", "remind_seconds": 60, "wait_seconds": 60}
+NEEDS_APPROVAL = {"answer": "needs_approval", "reason": "w needs 2", "remind_seconds": 60, "wait_seconds": 60}
+APPROVED = {"verdict": "approved", "reason": ""}
+LIVE = {"is_ending": False, "has_news": False, "wait_seconds": 60}
+NEWS = {"is_ending": False, "has_news": True, "wait_seconds": 60}
+ENDING = {"is_ending": True, "has_news": False, "wait_seconds": 0}
+UNREVIEWED = {"is_closed": False, "wait_seconds": 60}
+REVIEWED = {"is_closed": True, "wait_seconds": 0}
 EARLIER_ORDER, ORDER = {"is_ordered": True, "instances": "one"}, {"is_ordered": True, "instances": "two"}
 RECEIPT = {"sessions": 0}
 
 
 def _name_outcome(_: Play, event: Mapping[str, Any]) -> dict[str, Any]:
+    purpose = Purpose(event["purpose"])
+    confirmation = event["extension"] if purpose is Purpose.EXTEND else event["confirmation"]
     course = Course(
-        purpose=Purpose(event["purpose"]),
+        purpose=purpose,
         policy_answer=event["policy"]["answer"],
         policy_reason=event["policy"]["reason"],
         verdict=event["approval"]["verdict"],
-        is_confirmed=event["confirmation"]["is_confirmed"],
-        confirmation_reason=event["confirmation"]["reason"],
+        verdict_reason=event["approval"]["reason"],
+        is_confirmed=confirmation["is_confirmed"],
+        confirmation_reason=confirmation["reason"],
         bastion=from_payload(Prepared, event["prepared"]["bastion"], path="prepared.bastion"),
         database_user=from_payload(Prepared, event["prepared"]["database_user"], path="prepared.database_user"),
         failure=from_payload(StepError, event["failure"], path="failure"),
@@ -59,28 +66,40 @@ GOES_WELL: Script = {
     "check_policy": [ALLOWED],
     "warm_bastion": [{"is_warming": True}],
     "request_approval": [{}],
-    "close_approval": [{"verdict": "approved"}],
+    "remind_approvers": [{}],
+    "close_approval": [APPROVED],
     "confirm_approval": [{"is_confirmed": True, "reason": ""}],
+    "grant_extension": [{"is_confirmed": True, "reason": ""}],
     "find_database_instances": [{"order": EARLIER_ORDER}, {"order": ORDER}],
     "ensure_bastion_running": [{"instance_id": "i-0example"}],
     "provision_database_user": [{}],
+    "announce_preparation": [{}],
     "deliver_connection": [{}],
     "check_grant_end": [LIVE, ENDING],
+    "tell_holder": [{}],
     "hold_access": [{}],
     "revoke_access": [{"receipt": RECEIPT}],
     "close_tunnels": [{"tunnels": {"ended": [], "kept": [], "unattributed": []}}],
     "report_outcome": [_name_outcome],
+    "check_review": [UNREVIEWED, REVIEWED],
+    "request_review": [{}],
 }
 """A request that policy allows, held until its end and revoked."""
 
-ALLOWED_AT_ONCE = "WhichPurpose CheckPolicy IsApprovalNeeded"
-ASKED = f"{ALLOWED_AT_ONCE} WarmBastion RequestApproval CloseApproval IsApproved"
+JUDGED = "WhichPurpose CheckPolicy IsApprovalNeeded"
+CLOSED_APPROVAL = "CloseApproval IsApproved"
+ALLOWED_AT_ONCE = f"{JUDGED} {CLOSED_APPROVAL}"
+ASKED = f"{JUDGED} WarmBastion RequestApproval {CLOSED_APPROVAL}"
+REMINDED = f"{JUDGED} WarmBastion RequestApproval RemindApprovers"
 CONFIRMED = "ConfirmApproval IsConfirmed FindDatabaseInstances"
-PREPARED = "PrepareAccess EnsureBastionRunning ProvisionDatabaseUser IsPrepared"
+PREPARED = "PrepareAccess EnsureBastionRunning ProvisionDatabaseUser AnnouncePreparation IsPrepared"
 DELIVERED = f"{CONFIRMED} {PREPARED} DeliverConnection CheckGrantEnd IsEnding"
 HELD = "HoldAccess CheckGrantEnd IsEnding"
+TOLD = "TellHolder CheckGrantEnd IsEnding"
 CLOSED = "CloseTunnels ReportOutcome"
 REVOKED = f"FindInstancesToRevoke RevokeAccess {CLOSED}"
+EXTENDED = f"GrantExtension {CLOSED}"
+CHECKED = "WhichPurpose CheckReview IsReviewed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +123,7 @@ SCENARIOS = {
         states=f"{ASKED} {DELIVERED} {HELD} {REVOKED} WhichOutcome Finished",
     ),
     "ended by the clock": Scenario(
-        script={"check_grant_end": [{"is_ending": False, "seconds_left": 1}, ENDING]},
+        script={"check_grant_end": [LIVE | {"wait_seconds": 1}, ENDING]},
         states=f"{ALLOWED_AT_ONCE} {DELIVERED} {HELD} {REVOKED} WhichOutcome Finished",
     ),
     "extended while it is held": Scenario(
@@ -117,20 +136,98 @@ SCENARIOS = {
         states=f"{ALLOWED_AT_ONCE} {DELIVERED} {REVOKED} WhichOutcome Finished",
     ),
     "denied by people": Scenario(
-        script={"check_policy": [NEEDS_APPROVAL], "close_approval": [{"verdict": "denied"}]},
+        script={"check_policy": [NEEDS_APPROVAL], "close_approval": [APPROVED | {"verdict": "denied"}]},
         wakes=["request_approval"],
         states=f"{ASKED} {CLOSED} WhichOutcome Denied",
     ),
     "decided by nobody": Scenario(
         script={
-            "check_policy": [NEEDS_APPROVAL | {"wait_seconds": 1}],
-            "close_approval": [{"verdict": "timed_out"}],
+            "check_policy": [NEEDS_APPROVAL | {"remind_seconds": 1, "wait_seconds": 1}],
+            "close_approval": [APPROVED | {"verdict": "timed_out"}],
         },
-        states=f"{ASKED} {CLOSED} WhichOutcome TimedOut",
+        states=f"{REMINDED} {CLOSED_APPROVAL} {CLOSED} WhichOutcome TimedOut",
+    ),
+    "approved after the reminder": Scenario(
+        script={"check_policy": [NEEDS_APPROVAL | {"remind_seconds": 1}], "check_grant_end": [ENDING]},
+        wakes=["remind_approvers"],
+        states=f"{REMINDED} {CLOSED_APPROVAL} {DELIVERED} {REVOKED} WhichOutcome Finished",
+    ),
+    "reminding fails": Scenario(
+        script={
+            "check_policy": [NEEDS_APPROVAL | {"remind_seconds": 1}],
+            "remind_approvers": [UnknownRequestError("no such request")],
+        },
+        states=f"{REMINDED} {CLOSED} WhichOutcome Failed",
+    ),
+    "taken back by the requester": Scenario(
+        script={"check_policy": [NEEDS_APPROVAL], "close_approval": [APPROVED | {"verdict": "cancelled"}]},
+        wakes=["request_approval"],
+        states=f"{ASKED} {CLOSED} WhichOutcome Cancelled",
+    ),
+    "told of its end while it is held": Scenario(
+        script={"check_grant_end": [NEWS, LIVE, ENDING]},
+        wakes=["hold_access"],
+        states=f"{ALLOWED_AT_ONCE} {DELIVERED} {TOLD} {HELD} {REVOKED} WhichOutcome Finished",
+    ),
+    "telling fails": Scenario(
+        script={"check_grant_end": [NEWS, LIVE, ENDING], "tell_holder": [SlackUnavailableError("Slack is down")]},
+        wakes=["hold_access"],
+        states=f"{ALLOWED_AT_ONCE} {DELIVERED} {TOLD} {HELD} {REVOKED} WhichOutcome Finished",
+    ),
+    "announcing fails": Scenario(
+        script={"announce_preparation": [SlackUnavailableError("Slack is down")], "check_grant_end": [ENDING]},
+        states=f"{ALLOWED_AT_ONCE} {CONFIRMED} PrepareAccess EnsureBastionRunning ProvisionDatabaseUser "
+        f"AnnouncePreparation AnnouncementFailed IsPrepared DeliverConnection CheckGrantEnd IsEnding {REVOKED} "
+        "WhichOutcome Finished",
+    ),
+    "an extension that needs nobody": Scenario(
+        purpose=Purpose.EXTEND,
+        states=f"{ALLOWED_AT_ONCE} {EXTENDED} WhichOutcome Finished",
+    ),
+    "an extension that people approve": Scenario(
+        purpose=Purpose.EXTEND,
+        script={"check_policy": [NEEDS_APPROVAL]},
+        wakes=["request_approval"],
+        states=f"{JUDGED} RequestApproval {CLOSED_APPROVAL} {EXTENDED} WhichOutcome Finished",
+    ),
+    "an extension that is denied": Scenario(
+        purpose=Purpose.EXTEND,
+        script={"close_approval": [APPROVED | {"verdict": "denied"}]},
+        states=f"{ALLOWED_AT_ONCE} {CLOSED} WhichOutcome Denied",
+    ),
+    "an extension that comes too late": Scenario(
+        purpose=Purpose.EXTEND,
+        script={"grant_extension": [{"is_confirmed": False, "reason": "it has ended"}]},
+        states=f"{ALLOWED_AT_ONCE} {EXTENDED} WhichOutcome Denied",
+    ),
+    "extending fails": Scenario(
+        purpose=Purpose.EXTEND,
+        script={"grant_extension": [UnknownRequestError("no such request")]},
+        states=f"{ALLOWED_AT_ONCE} {EXTENDED} WhichOutcome Failed",
+    ),
+    "a review that an approver closes": Scenario(
+        purpose=Purpose.REVIEW,
+        wakes=["request_review"],
+        states=f"{CHECKED} RequestReview CheckReview IsReviewed Finished",
+    ),
+    "a review that is asked for again": Scenario(
+        purpose=Purpose.REVIEW,
+        script={"check_review": [UNREVIEWED | {"wait_seconds": 1}] * 2 + [REVIEWED]},
+        states=f"{CHECKED} RequestReview CheckReview IsReviewed RequestReview CheckReview IsReviewed Finished",
+    ),
+    "checking the review fails": Scenario(
+        purpose=Purpose.REVIEW,
+        script={"check_review": [UnknownLocationError("no such location")]},
+        states="WhichPurpose CheckReview Failed",
+    ),
+    "asking for the review fails": Scenario(
+        purpose=Purpose.REVIEW,
+        script={"request_review": [SlackUnavailableError("Slack is down")]},
+        states=f"{CHECKED} RequestReview Failed",
     ),
     "denied by policy": Scenario(
-        script={"check_policy": [{"answer": "denied", "reason": "not for you", "wait_seconds": 60}]},
-        states=f"{ALLOWED_AT_ONCE} {CLOSED} WhichOutcome Denied",
+        script={"check_policy": [ALLOWED | {"answer": "denied", "reason": "not for you"}]},
+        states=f"{JUDGED} {CLOSED} WhichOutcome Denied",
     ),
     "warming fails": Scenario(
         script={
@@ -147,12 +244,12 @@ SCENARIOS = {
     ),
     "asking people fails": Scenario(
         script={"check_policy": [NEEDS_APPROVAL], "request_approval": [SlackUnavailableError("Slack is down")]},
-        states=f"{ALLOWED_AT_ONCE} WarmBastion RequestApproval {CLOSED} WhichOutcome Failed",
+        states=f"{JUDGED} WarmBastion RequestApproval {CLOSED} WhichOutcome Failed",
     ),
     "closing the approval fails": Scenario(
         script={"check_policy": [NEEDS_APPROVAL], "close_approval": [UnknownRequestError("no such request")]},
         wakes=["request_approval"],
-        states=f"{ALLOWED_AT_ONCE} WarmBastion RequestApproval CloseApproval {CLOSED} WhichOutcome Failed",
+        states=f"{JUDGED} WarmBastion RequestApproval CloseApproval {CLOSED} WhichOutcome Failed",
     ),
     "confirmation refuses": Scenario(
         script={"confirm_approval": [{"is_confirmed": False, "reason": "the rule has changed"}]},
@@ -179,7 +276,7 @@ SCENARIOS = {
             "provision_database_user": [_slow_answer],
         },
         states=f"{ALLOWED_AT_ONCE} {CONFIRMED} PrepareAccess EnsureBastionRunning BastionFailed ProvisionDatabaseUser "
-        f"IsPrepared EndGrant {REVOKED} WhichOutcome Failed",
+        f"AnnouncePreparation IsPrepared EndGrant {REVOKED} WhichOutcome Failed",
     ),
     "provisioning fails": Scenario(
         script={
@@ -187,7 +284,7 @@ SCENARIOS = {
             "provision_database_user": [DatabaseSetupError("no group")],
         },
         states=f"{ALLOWED_AT_ONCE} {CONFIRMED} PrepareAccess EnsureBastionRunning ProvisionDatabaseUser "
-        f"ProvisioningFailed IsPrepared EndGrant {REVOKED} WhichOutcome Failed",
+        f"ProvisioningFailed AnnouncePreparation IsPrepared EndGrant {REVOKED} WhichOutcome Failed",
     ),
     "delivery fails": Scenario(
         script={"deliver_connection": [DeliveryFailedError("the bastion is gone")], "check_grant_end": [ENDING]},
@@ -289,12 +386,31 @@ def test_only_the_patience_of_retries_differs_from_the_file() -> None:
     assert list(all_edges(load_definition())) == list(all_edges(brisk_definition()))
 
 
-@pytest.mark.parametrize("name", ["denied by people", "decided by nobody", "denied by policy", "asking people fails"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "denied by people",
+        "decided by nobody",
+        "denied by policy",
+        "asking people fails",
+        "taken back by the requester",
+        "reminding fails",
+        "an extension that people approve",
+    ],
+)
 def test_a_request_that_is_not_approved_never_touches_the_database(theatre: _Theatre, name: str) -> None:
     """Nobody connects to a database for somebody who may not."""
     called = {function for function, events in theatre.play(name).events.items() if events}
 
     assert set() == called & {"confirm_approval", "find_database_instances", "provision_database_user", "revoke_access"}
+
+
+@pytest.mark.parametrize("name", ["a review that an approver closes", "asking for the review fails"])
+def test_a_review_touches_nothing_but_itself(theatre: _Theatre, name: str) -> None:
+    """Whatever becomes of it, the access that it is about goes its own way."""
+    called = {function for function, events in theatre.play(name).events.items() if events}
+
+    assert {"check_review", "request_review"} == called
 
 
 @pytest.mark.parametrize(
@@ -322,6 +438,10 @@ def test_both_branches_of_the_preparation_are_waited_for(theatre: _Theatre, name
         ("warming fails", ""),
         ("revoking fails once", ""),
         ("ended by the clock", ""),
+        ("announcing fails", ""),
+        ("telling fails", ""),
+        ("extending fails", "UnknownRequestError"),
+        ("reminding fails", "UnknownRequestError"),
     ],
 )
 def test_the_report_names_the_error_that_ended_the_request(theatre: _Theatre, name: str, error: str) -> None:
@@ -359,6 +479,9 @@ def test_only_revocation_brings_a_receipt(theatre: _Theatre, name: str, receipt:
         ("revoking fails for good", "revoke_access", 2),
         ("holding fails", "hold_access", 1),
         ("warming fails", "warm_bastion", 1),
+        ("telling fails", "tell_holder", 1),
+        ("announcing fails", "announce_preparation", 1),
+        ("extending fails", "grant_extension", 1),
     ],
 )
 def test_what_may_pass_is_tried_again(theatre: _Theatre, name: str, function: str, calls: int) -> None:

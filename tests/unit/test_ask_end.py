@@ -3,12 +3,11 @@
 import pytest
 
 from chalicelib.domain.decisions import Refusal
-from chalicelib.domain.endings import Outcome
 from chalicelib.domain.errors import UnknownRequestError
 from chalicelib.domain.people import Person
 from chalicelib.workflow.ask_end import ask_end
 from chalicelib.workflow.hold_access import hold_access
-from tests.factories import ALICE, BOB, FRIDAY_NOON, REQUEST_ID
+from tests.factories import ALICE, BOB, FRIDAY_NOON, REQUEST_ID, an_ended_request
 from tests.fakes import World
 
 
@@ -59,7 +58,7 @@ def test_without_a_hold_there_is_nobody_to_wake() -> None:
 def test_a_hold_that_began_after_the_request_was_read_is_woken() -> None:
     """It saw no asking yet, so the asker must look for its token once more."""
     world = World()
-    world.declare_grant()
+    world.requests.keep_told(REQUEST_ID, end=world.declare_grant().ends_at)
     world.requests.declare_meanwhile(
         "require_request", lambda: world.run(hold_access, request_id=REQUEST_ID, task_token="token-2")
     )
@@ -92,7 +91,7 @@ def test_nobody_else_may_end_it(person: Person | None) -> None:
 def test_what_has_ended_cannot_be_ended() -> None:
     """The person is told so."""
     world = held()
-    world.requests.close_request(REQUEST_ID, Outcome.FINISHED, at=FRIDAY_NOON)
+    world.requests.close_request(an_ended_request())
 
     assert Refusal(reason="R-ABC234 has ended already.") == ask(world)
 

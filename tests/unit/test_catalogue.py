@@ -134,6 +134,56 @@ class TestTheExample:
         assert self.catalogue.find_person(team="T0EXAMPLE", slack="U0STRANGER") is None
 
 
+class TestBudget:
+    def test_the_example_has_one(self) -> None:
+        """Three dollars a month."""
+        assert 3.0 == TestTheExample.catalogue.budget_dollars
+
+    @pytest.mark.parametrize(("text", "dollars"), [("", None), ("budget = 0.5", 0.5), ("budget = 10000", 10_000.0)])
+    def test_it_is_a_number_of_dollars_or_missing(self, text: str, dollars: float | None) -> None:
+        """Without one nothing is ever stopped."""
+        assert dollars == load(f"{text}\n{PLAIN}").budget_dollars
+
+    @pytest.mark.parametrize("value", ["0", "-1", "10001", "true", '"3"', "nan", "inf", "[3]"])
+    def test_what_is_no_sensible_budget_is_refused(self, value: str) -> None:
+        """A mistake must not stop everything, or nothing."""
+        with pytest.raises(CatalogueError) as caught:
+            load(f"budget = {value}\n{PLAIN}")
+
+        assert "budget" == caught.value.key
+
+
+class TestBreakGlass:
+    LINE = 'r = { who = "*", approvers = ["bob"] }'
+
+    @pytest.mark.parametrize(
+        ("rule", "reason"),
+        [
+            ('{ who = ["bob"], automatic = true, break_glass = { who = ["alice"] } }', "does not let them have"),
+            (
+                '{ who = "*", automatic = true, break_glass = { who = ["alice"] } }',
+                "nobody in 'approvers' could review",
+            ),
+            (
+                '{ who = "*", automatic = true, approvers = ["alice"], break_glass = { who = ["alice"] } }',
+                "nobody in 'approvers' could review",
+            ),
+        ],
+    )
+    def test_access_that_nobody_else_could_review_is_refused(self, rule: str, reason: str) -> None:
+        """And so is what its taker may not even ask for."""
+        with pytest.raises(CatalogueError, match=reason):
+            load(changed(self.LINE, f"r = {rule}"))
+
+    def test_it_is_read_with_its_deadline(self) -> None:
+        """A day if nothing else is said."""
+        text = changed(self.LINE, 'r = { who = "*", approvers = ["bob"], break_glass = { who = ["alice"] } }')
+        glass = load(text).locations["orders"].levels[READ].break_glass
+
+        assert glass is not None
+        assert ({"alice"}, 86_400) == (glass.who, glass.review_within_seconds)
+
+
 def test_what_is_left_out_has_its_default() -> None:
     """A location needs six keys and a rule."""
     location = load(PLAIN).require_location("orders")

@@ -14,8 +14,10 @@ ENDING = GrantEnd(is_ending=True)
 
 
 def granted(**changes: object) -> World:
+    """A grant of whose end its holder was told."""
     world = World()
-    world.declare_grant(**changes)  # type: ignore[arg-type]  # fields of a grant
+    grant = world.declare_grant(**changes)  # type: ignore[arg-type]  # fields of a grant
+    world.requests.keep_told(REQUEST_ID, end=grant.ends_at)
     return world
 
 
@@ -23,11 +25,14 @@ def check(world: World, *, end_now: bool = False) -> GrantEnd:
     return world.run(check_grant_end, request_id=REQUEST_ID, end_now=end_now)
 
 
-def test_a_grant_with_time_left_goes_on_for_its_whole_seconds() -> None:
-    """The next wait is that long."""
-    world = granted(ends_at=FRIDAY_NOON + seconds(90.9))
+def test_a_grant_with_time_left_goes_on_until_its_warning_and_then_for_its_whole_seconds() -> None:
+    """The next wait is that long: never less than until the warning, never more than until the end."""
+    world = granted(ends_at=FRIDAY_NOON + seconds(90.9), duration_seconds=100)
 
-    assert GrantEnd(is_ending=False, seconds_left=90) == check(world)
+    assert GrantEnd(is_ending=False, wait_seconds=71) == check(world)
+    world.clock.advance(71)
+    world.requests.keep_told(REQUEST_ID, warned=world.grant().ends_at)
+    assert GrantEnd(is_ending=False, wait_seconds=19) == check(world)
     assert world.grant().state is GrantState.LIVE
 
 
@@ -92,7 +97,7 @@ def test_an_end_that_moved_while_it_was_looked_at_is_looked_at_again() -> None:
     later = replace(world.grant(), ends_at=FRIDAY_NOON + minutes(30))
     world.grants.declare_meanwhile("find_grant", lambda: world.grants.declare_grant(later))
 
-    assert GrantEnd(is_ending=False, seconds_left=1800) == check(world)
+    assert GrantEnd(is_ending=False, has_news=True, wait_seconds=1800) == check(world)
 
 
 def test_an_order_that_is_noted_while_it_is_ended_is_not_forgotten() -> None:

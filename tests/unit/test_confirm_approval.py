@@ -2,17 +2,22 @@
 
 import pytest
 
-from chalicelib.domain.decisions import DecisionRecord, Verdict
+from chalicelib.domain.decisions import DecisionRecord, Terms, Verdict
 from chalicelib.domain.errors import GrantEndingError
 from chalicelib.domain.grants import GrantState
+from chalicelib.workflow.ask_end import ask_end
 from chalicelib.workflow.confirm_approval import Confirmation, confirm_approval
+from chalicelib.workflow.find_database_instances import find_database_instances
 from tests.factories import (
     ALICE,
     BOB,
+    CAROL,
     OPERATE,
     READ,
     REQUEST_ID,
+    WRITE,
     a_catalogue,
+    a_decision,
     a_grant,
     a_location,
     a_record,
@@ -136,3 +141,70 @@ def test_a_request_waits_while_the_grant_before_it_is_being_taken_away() -> None
 
     assert confirm(world).is_confirmed
     assert REQUEST_ID == world.grant().facts.request_id
+
+
+class TestApprovedAsLess:
+    """Alice asked to write for half an hour; bob and carol agreed to reading for ten minutes."""
+
+    record = a_record(
+        decisions=(
+            a_decision(BOB, terms=Terms(level=READ, duration_seconds=900)),
+            a_decision(CAROL, terms=Terms(level=WRITE, duration_seconds=600)),
+        ),
+        needed=2,
+        verdict=Verdict.APPROVED,
+    )
+
+    def test_the_grant_is_of_the_least_that_all_agreed_to(self) -> None:
+        """Nothing of the level that was asked for is given."""
+        world = decided(self.record, level=WRITE)
+
+        assert confirm(world).is_confirmed
+        (grant,) = world.grants.open_grants()
+        assert (READ, 600) == (grant.facts.level, grant.duration_seconds)
+
+    def test_the_database_is_ordered_to_give_just_that(self) -> None:
+        """The steps that follow find the grant under the level that was approved."""
+        world = decided(self.record, level=WRITE)
+        confirm(world)
+        order = world.run(find_database_instances, request_id=REQUEST_ID, for_provisioning=True)
+
+        assert order.facts is not None
+        assert (True, READ) == (order.is_ordered, order.facts.level)
+        assert world.grants.open_grants()[0].is_ordered
+
+    def test_the_rule_of_the_lesser_level_must_let_the_requester_in(self) -> None:
+        """At the moment of the grant."""
+        world = decided(self.record, level=WRITE)
+        rules = {READ: a_rule(who=frozenset({"bob"})), WRITE: a_rule(needed=2)}
+        world.catalogue = a_catalogue(a_location(levels=rules))
+
+        assert "You may not ask for read access" in confirm(world).reason
+
+
+def test_a_request_that_was_taken_back_gets_nothing() -> None:
+    """Approved or automatic, up to the last moment."""
+    for world in (decided(), decided(None, level=READ)):
+        world.run(ask_end, request_id=REQUEST_ID, person=ALICE)
+
+        assert Confirmation(is_confirmed=False, reason="The request was cancelled.") == confirm(world)
+        assert [] == world.grants.open_grants()
+
+
+class TestPorts:
+    def test_a_second_tunnel_of_the_same_person_gets_the_next_free_port(self) -> None:
+        """Somebody else's does not matter, and neither does what is gone."""
+        world = decided()
+        world.grants.declare_grant(a_grant(a_request(request_id="R-TWNEL2", location="bb")))
+        world.grants.declare_grant(a_grant(a_request(request_id="R-TWNEL3", location="cc"), state=GrantState.GONE))
+        confirm(world)
+
+        assert 56790 == world.grant().facts.port
+
+    def test_confirming_again_keeps_the_port(self) -> None:
+        """Its own grant is not in its way."""
+        world = decided(port=50000)
+        confirm(world)
+        confirm(world)
+
+        assert 50000 == world.grant().facts.port

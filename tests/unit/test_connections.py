@@ -1,30 +1,44 @@
 """The lines that people paste: their exact text, and that nothing in them can mean anything else to a shell."""
 
+import re
 import shlex
 from dataclasses import replace
 from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.domain.connections import (
+    WHY_SSL,
     ConnectionDetails,
+    GuiSetting,
+    choose_port,
     document_name,
+    gui_settings,
     local_token_command,
+    local_token_lines,
+    password_file_lines,
     password_lines,
+    port_in_use_lines,
     psql_command,
+    service_name,
     tunnel_command,
     tunnel_is_open_line,
 )
 from chalicelib.domain.instances import Endpoint
-from chalicelib.domain.locations import SessionDocument
+from chalicelib.domain.locations import SessionDocument, TokenSource
+from chalicelib.domain.requests import LOCAL_PORTS, PROFILE
 from tests.factories import a_connection, a_grant
-from tests.strategies import RULE
+from tests.strategies import RULE, connections
 
 HOST = "orders-cluster.cluster-abc123.eu-west-1.rds.amazonaws.com"
 ROLE = a_grant().facts.role
 OVER_AWS = a_connection(a_grant(document=SessionDocument.AWS, port=60001))
+WITH_PROFILE = a_connection(a_grant(profile="dev"))
+TOKEN_LOCAL = a_connection(a_grant(token=TokenSource.LOCAL))
+MAKE_TOKEN = f"aws rds generate-db-auth-token --region eu-west-1 --hostname {HOST} --port 5432 --username {ROLE}"
 HOSTILE = [
     "",
     "a b",
@@ -50,11 +64,18 @@ HOSTILE = [
 
 class TestTheLines:
     def test_the_tunnel_of_the_locations_own_document(self) -> None:
-        """Host and port are fixed in the document; nothing but the target is the person's to choose."""
+        """Host and port are fixed in the document; the local port is said, whatever the document's own may be by now."""
         assert (
             "aws ssm start-session --region eu-west-1 --target i-0123456789abcdef0 "
-            "--document-name drawbridge-orders-prod --reason R-ABC234"
+            "--document-name drawbridge-orders-prod --parameters localPortNumber=56789 --reason R-ABC234"
         ) == tunnel_command(a_connection())
+
+    def test_the_tunnel_with_the_persons_aws_profile(self) -> None:
+        """For people who have several."""
+        assert (
+            "aws ssm start-session --profile dev --region eu-west-1 --target i-0123456789abcdef0 "
+            "--document-name drawbridge-orders-prod --parameters localPortNumber=56789 --reason R-ABC234"
+        ) == tunnel_command(WITH_PROFILE)
 
     def test_the_tunnel_of_the_document_that_aws_owns(self) -> None:
         """Host and ports in one pair of outer quotes, which every shell reads alike."""
@@ -88,9 +109,51 @@ class TestTheLines:
 
     def test_the_line_that_makes_a_token_oneself(self) -> None:
         """Signed for the real endpoint and its port, not for the tunnel's."""
+        assert MAKE_TOKEN == local_token_command(a_connection())
+
+    def test_the_token_is_made_with_the_persons_aws_profile(self) -> None:
+        """The same as the tunnel's."""
+        assert local_token_command(WITH_PROFILE).startswith("aws rds generate-db-auth-token --profile dev --region ")
+
+    def test_the_lines_that_make_a_token_and_connect_with_it(self) -> None:
+        """For locations whose token never crosses Slack."""
+        psql = psql_command(TOKEN_LOCAL)
+
+        assert dict(local_token_lines(TOKEN_LOCAL)) == {
+            "macOS, Linux": f'PGPASSWORD="$({MAKE_TOKEN})" {psql}',
+            "PowerShell": f"$env:PGPASSWORD = ({MAKE_TOKEN}); {psql}",
+        }
+
+    def test_the_lines_that_fill_the_password_file_from_the_clipboard(self) -> None:
+        """By the host's name, readable by its owner alone, and with the token's own colon escaped."""
+        entry = f"{HOST}:56789:orders:{ROLE}:"
+        lines = dict(password_file_lines(a_connection()))
+
+        assert ["macOS", "Linux, Wayland", "Linux, X11", "PowerShell"] == list(lines)
         assert (
-            f"aws rds generate-db-auth-token --hostname {HOST} --port 5432 --region eu-west-1 --username {ROLE}"
-        ) == local_token_command(a_connection())
+            f"""(umask 077; printf "%s\\n" "{entry}$(pbpaste | sed 's/:/\\\\:/g')" > "$HOME/.drawbridge.pgpass")"""
+        ) == lines["macOS"]
+        assert (
+            f"""Set-Content "$HOME/.drawbridge.pgpass" ("{entry}" + ((Get-Clipboard -Raw).Trim() -replace ":", "\\:"))"""
+        ) == lines["PowerShell"]
+
+    def test_where_tokens_stay_local_the_password_file_is_filled_by_making_one(self) -> None:
+        """There is none to copy."""
+        lines = dict(password_file_lines(TOKEN_LOCAL))
+
+        assert ["macOS, Linux", "PowerShell"] == list(lines)
+        assert all(MAKE_TOKEN in line for line in lines.values())
+
+    def test_a_port_in_use_is_found_out_or_gone_round(self) -> None:
+        """By the next port that is free, for the tunnel and for psql."""
+        other = a_connection().on_port(56792)
+
+        assert (
+            ("macOS, Linux", "lsof -nP -iTCP:56789 -sTCP:LISTEN"),
+            ("PowerShell", "Get-Process -Id (Get-NetTCPConnection -LocalPort 56789).OwningProcess"),
+            ("The tunnel by port 56792", tunnel_command(other)),
+            ("Then connect", psql_command(other)),
+        ) == port_in_use_lines(a_connection(), taken=(56790, 56791))
 
     def test_each_location_has_a_document_of_its_own_unless_it_uses_awss(self) -> None:
         """The name is what IAM policies of people are written for."""
@@ -132,56 +195,202 @@ class TestTheShell:
         with pytest.raises(ValueError, match="cannot stand in a shell command"):
             a_connection(certificate_bundle=path)
 
+    @pytest.mark.parametrize("value", ["-x", "@x", *(value for value in HOSTILE if value)])
+    def test_so_is_a_profile_that_could(self, value: str) -> None:
+        """No profile at all is none in the line."""
+        with pytest.raises(ValueError, match="cannot stand in a shell command"):
+            a_connection(a_grant(profile=value))
+
+    @pytest.mark.parametrize("place", ["instance_id", "certificate_bundle"])
     @RULE
-    @given(
-        instance_id=st.text(max_size=20),
-        host=st.text(max_size=20),
-        path=st.text(max_size=20),
-        database=st.text(max_size=20),
-    )
-    def test_whatever_is_accepted_survives_the_shell(
-        self, instance_id: str, host: str, path: str, database: str
-    ) -> None:
+    @given(value=st.text(max_size=20))
+    def test_whatever_is_accepted_survives_the_shell(self, place: str, value: str) -> None:
         """Values that were accepted come out of the splitting exactly as they went in."""
-        safe = {"instance_id": "i-1", "host": HOST, "path": "x.pem", "database": "orders"}
-        given_values = {"instance_id": instance_id, "host": host, "path": path, "database": database}
-        for name, value in given_values.items():
-            try:
-                details = build(**{**safe, name: value})
-            except ValueError:
-                continue
-            assert_survives(details)
+        try:
+            details = replace(a_connection(), **{place: value})
+        except ValueError:
+            return
+        assert_survives(details)
 
     @RULE
-    @given(*[st.from_regex(r"[A-Za-z0-9._:/@-]{1,30}", fullmatch=True)] * 4)
-    def test_every_harmless_value_survives_the_shell(
-        self, instance_id: str, host: str, path: str, database: str
-    ) -> None:
+    @given(connections)
+    def test_every_harmless_value_survives_the_shell(self, details: ConnectionDetails) -> None:
         """Words stay words, and the connection string stays one word."""
-        assert_survives(build(instance_id, host, path, database))
+        assert_survives(details)
+
+    @RULE
+    @given(st.from_regex(PROFILE, fullmatch=True))
+    def test_every_profile_that_a_command_may_name_can_stand_in_a_line(self, profile: str) -> None:
+        """What is accepted early is never refused late."""
+        assert f" --profile {profile} " in tunnel_command(a_connection(a_grant(profile=profile)))
+
+    @RULE
+    @given(connections)
+    def test_the_lines_for_every_shell_hold_nothing_that_one_of_them_interprets(
+        self, details: ConnectionDetails
+    ) -> None:
+        """Quotes stand outside alone, ``$`` before HOME alone; so cmd and PowerShell read the line as sh does."""
+        for line in (tunnel_command(details), local_token_command(details), psql_command(details)):
+            assert re.fullmatch(r'(?: ?[A-Za-z0-9._:/-][A-Za-z0-9._:/@=-]*| "[A-Za-z0-9._:/@=, $-]*")+', line)
+            assert line.count("$") == line.count("sslrootcert=$HOME/")
 
 
-def build(instance_id: str, host: str, path: str, database: str) -> ConnectionDetails:
-    """Details over AWS's document, which has the most to quote."""
-    return replace(
-        a_connection(a_grant(document=SessionDocument.AWS, database=database)),
-        instance_id=instance_id,
-        writer=Endpoint(host=host, port=5432),
-        certificate_bundle=path,
+class TestPorts:
+    @pytest.mark.parametrize(
+        ("wanted", "taken", "expected"),
+        [
+            (56789, [], 56789),
+            (56789, [56790], 56789),
+            (56789, [56789], 56790),
+            (56789, [56789, 56790, 56792], 56791),
+            (65535, [65535], 1024),
+            (65534, [65534, 65535, 1024], 1025),
+        ],
     )
+    def test_the_next_free_port_is_chosen(self, wanted: int, taken: list[int], expected: int) -> None:
+        """Upwards, and from the last on to the first that needs no special rights."""
+        assert expected == choose_port(wanted, taken)
+
+    @RULE
+    @given(st.sampled_from(LOCAL_PORTS), st.frozensets(st.sampled_from(LOCAL_PORTS)))
+    def test_it_is_never_one_that_is_taken(self, wanted: int, taken: frozenset[int]) -> None:
+        """And always one that can be listened on."""
+        port = choose_port(wanted, taken)
+
+        assert port in LOCAL_PORTS
+        assert port not in taken
+
+    def test_no_port_at_all_is_said(self) -> None:
+        """Rather than looked for without end."""
+        with pytest.raises(ValueError, match="every local port is taken"):
+            choose_port(56789, LOCAL_PORTS)
+
+    def test_another_port_changes_the_local_side_alone(self) -> None:
+        """The database's stays."""
+        assert OVER_AWS == OVER_AWS.on_port(2000).on_port(60001)
+        assert f"host={HOST},portNumber=5432,localPortNumber=2000" in tunnel_command(OVER_AWS.on_port(2000))
+
+
+def setting(name: str, details: ConnectionDetails | None = None) -> GuiSetting:
+    """The one setting whose name begins so."""
+    (found,) = [setting for setting in gui_settings(details or a_connection()) if setting.name.startswith(name)]
+    return found
+
+
+def fields_of(setting: GuiSetting) -> dict[str, str]:
+    return dict(line.split(": ", 1) for line in setting.lines)
+
+
+class TestTools:
+    def test_dbeaver(self) -> None:
+        """The certificate is checked, its name cannot be: JDBC sees 127.0.0.1."""
+        assert fields_of(setting("DBeaver")) == {
+            "Main, Host": "127.0.0.1",
+            "Main, Port": "56789",
+            "Main, Database": "orders",
+            "Main, Username": ROLE,
+            "Main, Password": "the token",
+            "SSL, Use SSL": "on",
+            "SSL, Root certificate": "YOUR-HOME/rds-global-bundle.pem",
+            "SSL, SSL mode": "verify-ca",
+        }
+
+    def test_jdbc(self) -> None:
+        """One address that holds everything but user and password."""
+        assert fields_of(setting("DataGrip")) == {
+            "URL": "jdbc:postgresql://127.0.0.1:56789/orders?sslmode=verify-ca&sslrootcert=YOUR-HOME/rds-global-bundle.pem",
+            "User": ROLE,
+            "Password": "the token",
+        }
+
+    def test_pgadmin(self) -> None:
+        """It goes by libpq, so the server's real name is checked as well."""
+        assert fields_of(setting("pgAdmin")) == {
+            "Connection, Host name/address": HOST,
+            "Connection, Port": "56789",
+            "Connection, Maintenance database": "orders",
+            "Connection, Username": ROLE,
+            "Connection, Password": "the token",
+            "Parameters, Host address": "127.0.0.1",
+            "Parameters, SSL mode": "verify-full",
+            "Parameters, Root certificate": "YOUR-HOME/rds-global-bundle.pem",
+        }
+
+    def test_the_service_file(self) -> None:
+        """A block for psql and everything else that goes by libpq, with the password file of the lines."""
+        assert (
+            "[orders-prod-o]",
+            f"host={HOST}",
+            "hostaddr=127.0.0.1",
+            "port=56789",
+            "dbname=orders",
+            f"user={ROLE}",
+            "sslmode=verify-full",
+            "sslrootcert=YOUR-HOME/rds-global-bundle.pem",
+            "passfile=YOUR-HOME/.drawbridge.pgpass",
+        ) == setting("pg_service").lines
+        assert "psql service=orders-prod-o" in setting("pg_service").note
+
+    def test_where_tokens_stay_local_each_tool_is_told_how_one_is_made(self) -> None:
+        """pgAdmin makes them by itself, each in good time."""
+        pgadmin = fields_of(setting("pgAdmin", TOKEN_LOCAL))
+
+        assert f"what this prints: {MAKE_TOKEN}" == fields_of(setting("DBeaver", TOKEN_LOCAL))["Main, Password"]
+        assert f"what this prints: {MAKE_TOKEN}" == fields_of(setting("DataGrip", TOKEN_LOCAL))["Password"]
+        assert (MAKE_TOKEN, "840") == (
+            pgadmin["Advanced, Password exec command"],
+            pgadmin["Advanced, Password exec expiration (seconds)"],
+        )
+        assert "Connection, Password" not in pgadmin
+
+    @pytest.mark.parametrize("tool", ["DBeaver", "DataGrip", "pgAdmin"])
+    def test_a_home_folder_is_written_in_full(self, tool: str) -> None:
+        """None of them expands it; a path that is full already needs no word."""
+        full = a_connection(certificate_bundle="/etc/ssl/rds.pem")
+
+        assert "in place of YOUR-HOME" in setting(tool).note
+        assert "YOUR-HOME" not in str(setting(tool, full))
+        assert "/etc/ssl/rds.pem" in str(setting(tool, full))
+
+    def test_no_tool_is_told_anything_that_it_would_have_to_expand(self) -> None:
+        """Java and libpq know neither."""
+        assert not re.search(r"\$HOME|~/", str(gui_settings(a_connection())))
+
+    @RULE
+    @given(connections)
+    def test_the_jdbc_address_is_read_as_it_was_meant(self, details: ConnectionDetails) -> None:
+        """pgJDBC decodes the database and the parameters."""
+        url = urlsplit(fields_of(setting("DataGrip", details))["URL"].removeprefix("jdbc:"))
+
+        assert ("127.0.0.1", details.port, details.facts.database) == (url.hostname, url.port, unquote(url.path[1:]))
+        assert parse_qs(url.query) == {
+            "sslmode": ["verify-ca"],
+            "sslrootcert": [details.certificate_bundle.replace("$HOME", "YOUR-HOME")],
+        }
+
+    def test_ssl_off_is_argued_against(self) -> None:
+        """It cannot even work."""
+        assert "the database takes a token over SSL alone" in WHY_SSL
+
+    def test_a_service_is_named_after_location_and_level(self) -> None:
+        """So that the block stays valid for later access of the same kind."""
+        assert "orders-prod-o" == service_name(a_connection())
 
 
 def assert_survives(details: ConnectionDetails) -> None:
     tunnel = shlex.split(tunnel_command(details))
     psql, connection, *more = shlex.split(psql_command(details))
     keys = dict(part.split("=", 1) for part in connection.split(" "))
+    token = shlex.split(local_token_command(details))
 
     assert details.instance_id == tunnel[tunnel.index("--target") + 1]
-    assert f"host={details.writer.host},portNumber=5432,localPortNumber=56789" in tunnel
+    assert f"localPortNumber={details.port}" in tunnel[tunnel.index("--parameters") + 1].split(",")
     assert ("psql", []) == (psql, more)
     assert (details.writer.host, details.facts.database, details.certificate_bundle) == (
         keys["host"],
         keys["dbname"],
         keys["sslrootcert"],
     )
-    assert shlex.split(local_token_command(details))[4] == details.writer.host
+    assert details.writer.host == token[token.index("--hostname") + 1]
+    for words in (tunnel, token):
+        assert details.facts.profile == (words[words.index("--profile") + 1] if details.facts.profile else "")

@@ -89,6 +89,37 @@ def test_a_slack_that_fails_is_tried_again_without_starting_the_clock_anew() -> 
     assert isinstance(world.requests.require_request(REQUEST_ID).ready_card, CardReference)
 
 
+def test_a_delivery_that_slack_keeps_refusing_ends_with_the_access() -> None:
+    """Tried again and again, it must not keep the end waiting."""
+    world = prepared()
+    world.notifier.declare_failing("deliver")
+    with pytest.raises(SlackUnavailableError):
+        deliver(world)
+    world.clock.advance(1800)
+
+    with pytest.raises(DeliveryFailedError, match="ended while it was being delivered"):
+        deliver(world)
+
+
+def test_other_cards_are_brought_up_to_date_but_hold_nothing_up() -> None:
+    """The person has the connection already."""
+    healthy, failing = prepared(), prepared()
+    failing.notifier.declare_failing("announce_delivery")
+    for world in (healthy, failing):
+        deliver(world)
+
+    assert [("announce_delivery", REQUEST_ID)] == healthy.notifier.told
+    assert (1, []) == (len(failing.notifier.deliveries), failing.notifier.told)
+
+
+def test_the_holder_has_been_told_the_end_that_is_on_the_message() -> None:
+    """So that nobody tells it again."""
+    world = prepared()
+    deliver(world)
+
+    assert world.grant().ends_at == world.requests.require_request(REQUEST_ID).told_end
+
+
 @pytest.mark.parametrize(
     "grant",
     [None, a_grant(state=GrantState.ENDING), a_grant(state=GrantState.GONE), a_grant(a_request(request_id="R-NEXT22"))],

@@ -39,6 +39,11 @@ NO_LOGIN = Prepared(is_ok=False, error=REFUSED)
             Outcome.DENIED,
             "The catalogue has changed.",
         ),
+        ({"verdict": "denied", "verdict_reason": "Bob left."}, Outcome.DENIED, "Bob left."),
+        ({"verdict": "cancelled"}, Outcome.CANCELLED, ""),
+        ({"purpose": Purpose.EXTEND}, Outcome.FINISHED, ""),
+        ({"purpose": Purpose.EXTEND, "bastion": COLD, "database_user": NO_LOGIN}, Outcome.FINISHED, ""),
+        ({"purpose": Purpose.EXTEND, "is_confirmed": False, "confirmation_reason": "Late."}, Outcome.DENIED, "Late."),
         ({"bastion": COLD}, Outcome.FAILED, "The bastion main did not connect."),
         ({"database_user": NO_LOGIN}, Outcome.FAILED, "The login was refused. Check IAM."),
         ({"bastion": COLD, "database_user": NO_LOGIN}, Outcome.FAILED, "The bastion main did not connect."),
@@ -53,6 +58,14 @@ def test_the_course_decides_the_outcome(changes: dict[str, Any], outcome: Outcom
     assert (outcome, explanation) == decide_outcome(a_course(**changes), request_id="R-ABC234")
 
 
+def test_what_was_taken_back_before_it_was_granted_is_cancelled() -> None:
+    """Its confirmation was refused because of that; what was granted and then ended is finished all the same."""
+    refused = a_course(is_confirmed=False, confirmation_reason="The request was cancelled.")
+
+    assert (Outcome.CANCELLED, "") == decide_outcome(refused, request_id="R-ABC234", is_end_asked=True)
+    assert (Outcome.FINISHED, "") == decide_outcome(a_course(), request_id="R-ABC234", is_end_asked=True)
+
+
 @RULE
 @given(st.builds(
     a_course,
@@ -60,7 +73,7 @@ def test_the_course_decides_the_outcome(changes: dict[str, Any], outcome: Outcom
     verdict=st.sampled_from(["", "approved", "denied", "timed_out"]),
     is_confirmed=st.booleans(),
     confirmation_reason=st.just("No."),
-    purpose=st.sampled_from(Purpose),
+    purpose=st.sampled_from([Purpose.GRANT, Purpose.EXTEND, Purpose.REVOKE]),
     bastion=st.sampled_from([OK, COLD]),
     database_user=st.sampled_from([OK, NO_LOGIN]),
     failure=st.sampled_from([StepError(), REFUSED]),
@@ -69,12 +82,11 @@ def test_only_a_course_that_was_good_throughout_is_finished(course: Any) -> None
     """And every other end has an explanation for the person."""
     outcome, explanation = decide_outcome(course, request_id="R-ABC234")
     is_good = (
-        course.purpose is Purpose.GRANT
+        course.purpose in {Purpose.GRANT, Purpose.EXTEND}
         and course.policy_answer != "denied"
         and course.verdict not in {"denied", "timed_out"}
         and course.is_confirmed
-        and course.bastion.is_ok
-        and course.database_user.is_ok
+        and (course.purpose is Purpose.EXTEND or (course.bastion.is_ok and course.database_user.is_ok))
         and not course.failure.Error
     )
 

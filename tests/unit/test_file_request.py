@@ -1,14 +1,20 @@
 """A person asks: judged, recorded once, and its execution started."""
 
+from dataclasses import replace
+
 import pytest
 
-from chalicelib.domain.decisions import Refusal
+from chalicelib.domain.commands import parse_command
+from chalicelib.domain.decisions import Refusal, Terms, Verdict
 from chalicelib.domain.endings import Outcome
-from chalicelib.domain.errors import InvalidCommandError, UnknownLocationError
+from chalicelib.domain.errors import UnknownLocationError
 from chalicelib.domain.filings import AlreadyAsked, AlreadyHeld, Asked
 from chalicelib.domain.grants import GrantState
+from chalicelib.domain.overviews import EndedRequest
 from chalicelib.domain.people import Person
 from chalicelib.domain.policy import PolicyAnswer
+from chalicelib.domain.preferences import Preferences
+from chalicelib.domain.requests import Ask
 from chalicelib.workflow.file_request import file_request
 from tests.factories import (
     ALICE,
@@ -18,8 +24,11 @@ from tests.factories import (
     READ,
     WRITE,
     a_catalogue,
+    a_decision,
+    a_glass_rule,
     a_grant,
     a_location,
+    a_record,
     a_rule,
 )
 from tests.fakes import World
@@ -28,7 +37,10 @@ from tests.fakes import World
 def ask(
     world: World, text: str = "orders-prod", *, person: Person | None = ALICE, origin_id: str = "trigger-1"
 ) -> Asked | AlreadyHeld | AlreadyAsked | Refusal:
-    return world.run(file_request, person=person, text=text, origin_id=origin_id)
+    """File what a command asks for."""
+    read = parse_command(text)
+    assert isinstance(read, Ask)
+    return world.run(file_request, person=person, ask=read, origin_id=origin_id)
 
 
 def asked(world: World, text: str = "orders-prod", *, origin_id: str = "trigger-1") -> Asked:
@@ -89,7 +101,62 @@ class TestAsking:
         assert [request_id] == list(world.executions.started)
 
 
+class TestRemembering:
+    def test_the_last_port_and_profile_are_used_again(self) -> None:
+        """Until others are given."""
+        world = World()
+        first = asked(world, "orders-prod r --port 50000 --profile dev").request
+        second = asked(world, "orders-prod w", origin_id="trigger-2").request
+        third = asked(world, "orders-prod o --port 50001", origin_id="trigger-3").request
+
+        assert [(50000, "dev"), (50000, "dev"), (50001, "dev")] == [
+            (request.port, request.profile) for request in (first, second, third)
+        ]
+        assert Preferences(port=50001, profile="dev") == world.requests.find_preferences(ALICE.person_id)
+
+    def test_what_is_refused_is_not_remembered(self) -> None:
+        """Nothing was asked."""
+        world = World()
+        ask(world, "orders-prod 9h --port 50000")
+
+        assert Preferences() == world.requests.find_preferences(ALICE.person_id)
+
+
+class TestBreakingTheGlass:
+    @pytest.mark.parametrize("reason", ["", "   "])
+    def test_it_needs_a_reason(self, reason: str) -> None:
+        """Somebody will ask for it afterwards."""
+        world = World(catalogue=a_catalogue(a_location(levels={OPERATE: a_glass_rule()})))
+        wanted = Ask(location="orders-prod", level=OPERATE, duration_seconds=60, reason=reason, is_break_glass=True)
+        outcome = world.run(file_request, person=ALICE, ask=wanted, origin_id="trigger-1")
+
+        assert isinstance(outcome, Refusal)
+        assert "needs a reason" in outcome.reason
+        assert {} == world.executions.started
+
+    def test_with_one_it_is_allowed_at_once(self) -> None:
+        """And the request says how it was taken."""
+        world = World(catalogue=a_catalogue(a_location(levels={OPERATE: a_glass_rule()})))
+        outcome = asked(world, "orders-prod o 10m --break-glass --reason orders are stuck")
+
+        assert (True, PolicyAnswer.ALLOWED) == (outcome.request.is_break_glass, outcome.policy.answer)
+
+
 class TestRefusing:
+    @pytest.mark.parametrize(
+        ("text", "reason"),
+        [
+            ("orders-prod --env test", "orders-prod is prod, not test."),
+            ("orders-prod --region eu-west-2", "orders-prod lies in eu-west-1, not eu-west-2."),
+        ],
+    )
+    def test_a_wrong_environment_or_region_is_refused_with_the_right_one(self, text: str, reason: str) -> None:
+        """Naming one checks what is meant and never chooses another database."""
+        outcome = ask(World(), text)
+
+        assert isinstance(outcome, Refusal)
+        assert reason in outcome.reason
+
     @pytest.mark.parametrize(
         ("text", "person", "reason"),
         [
@@ -115,10 +182,8 @@ class TestRefusing:
         assert isinstance(outcome, Refusal)
         assert "offers read (r), not write (w)" in outcome.reason
 
-    def test_a_command_that_cannot_be_read_is_an_error_with_advice(self) -> None:
-        """And so is a location that nobody knows."""
-        with pytest.raises(InvalidCommandError, match="Which location"):
-            ask(World(), "")
+    def test_a_location_that_nobody_knows_is_an_error_with_advice(self) -> None:
+        """The nearest name, and all."""
         with pytest.raises(UnknownLocationError, match="Did you mean 'orders-prod'"):
             ask(World(), "orders-prdo")
 
@@ -143,6 +208,17 @@ class TestStandingInTheWay:
         held = world.grants.declare_grant(a_grant(request, delivered_at=FRIDAY_NOON))
 
         assert ask(world, origin_id="trigger-2") == AlreadyHeld(grant=held)
+
+    def test_access_that_was_approved_as_reading_is_shown_to_whoever_asks_to_write_again(self) -> None:
+        """Under the level that was approved."""
+        world = World()
+        request = asked(world, "orders-prod w").request
+        as_read = a_decision(terms=Terms(level=READ, duration_seconds=600))
+        record = a_record(request_id=request.request_id, decisions=(as_read,), verdict=Verdict.APPROVED)
+        world.requests.open_decision(record, task_token="token-1")
+        held = world.grants.declare_grant(a_grant(replace(request, level=READ), delivered_at=FRIDAY_NOON))
+
+        assert ask(world, "orders-prod w", origin_id="trigger-2") == AlreadyHeld(grant=held)
 
     @pytest.mark.parametrize(
         "changes",
@@ -172,7 +248,7 @@ class TestStandingInTheWay:
     def test_after_the_end_the_same_may_be_asked_again(self) -> None:
         """As a new request."""
         world = World()
-        first = asked(world).request.request_id
-        world.requests.close_request(first, Outcome.FINISHED, at=FRIDAY_NOON)
+        first = asked(world).request
+        world.requests.close_request(EndedRequest(request=first, outcome=Outcome.FINISHED, ended_at=FRIDAY_NOON))
 
-        assert first != asked(world, origin_id="trigger-2").request.request_id
+        assert first.request_id != asked(world, origin_id="trigger-2").request.request_id

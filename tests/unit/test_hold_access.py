@@ -1,11 +1,13 @@
 """HoldAccess: waits, unless there is nothing left to wait for."""
 
+from dataclasses import replace
+
 import pytest
 
 from chalicelib.domain.grants import Grant, GrantState
 from chalicelib.workflow.ask_end import ask_end
 from chalicelib.workflow.hold_access import hold_access
-from tests.factories import ALICE, FRIDAY_NOON, REQUEST_ID, a_grant, a_request, seconds
+from tests.factories import ALICE, FRIDAY_NOON, REQUEST_ID, a_grant, a_request, minutes, seconds
 from tests.fakes import World
 
 
@@ -13,10 +15,16 @@ def hold(world: World, token: str = "token-2") -> None:
     world.run(hold_access, request_id=REQUEST_ID, task_token=token)
 
 
+def delivered() -> World:
+    """A grant of whose end its holder was told."""
+    world = World()
+    world.requests.keep_told(REQUEST_ID, end=world.declare_grant().ends_at)
+    return world
+
+
 def test_a_live_grant_is_held() -> None:
     """The token is kept for whoever ends it; nobody is woken."""
-    world = World()
-    world.declare_grant()
+    world = delivered()
     hold(world)
 
     assert ("token-2", []) == (world.requests.require_request(REQUEST_ID).hold_token, world.executions.woken)
@@ -30,6 +38,25 @@ def test_holding_again_waits_with_the_newest_token() -> None:
         hold(world, token)
 
     assert "token-3" == world.requests.require_request(REQUEST_ID).hold_token
+
+
+def test_an_end_that_was_moved_before_the_token_was_kept_wakes_at_once() -> None:
+    """Whoever moved it could wake an older token only, and the holder shall hear of it now."""
+    world = delivered()
+    world.grants.declare_grant(replace(world.grant(), ends_at=world.grant().ends_at + minutes(30)))
+    hold(world)
+
+    assert ["token-2"] == world.executions.woken
+
+
+def test_news_that_slack_did_not_take_just_now_wakes_nobody() -> None:
+    """Else the workflow would turn in circles."""
+    world = delivered()
+    world.grants.declare_grant(replace(world.grant(), ends_at=world.grant().ends_at + minutes(30)))
+    world.requests.keep_tell_try(REQUEST_ID, at=world.clock())
+    hold(world)
+
+    assert [] == world.executions.woken
 
 
 def test_an_end_that_was_asked_for_before_the_token_was_kept_wakes_at_once() -> None:

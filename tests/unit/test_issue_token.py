@@ -90,7 +90,19 @@ def test_a_location_whose_tokens_never_cross_slack_makes_none() -> None:
     issue(world)
 
     assert [] == world.tokens.signed
-    assert "made on your own machine" in world.view.refusals[0][2]
+    assert [("orders-prod", [])] == [
+        (connection.facts.location, world.view.refusals) for _, connection in world.view.local
+    ]
+
+
+def test_somebody_who_left_the_workspace_gets_no_token() -> None:
+    """Slack knows first; the access itself ends in its time."""
+    world = holding()
+    world.members.declare_gone(ALICE.person_id)
+    issue(world)
+
+    assert ([], ["token refused"]) == (world.tokens.signed, world.audit.events(REQUEST_ID))
+    assert "There is no token for you: your Slack user is deactivated." == world.view.refusals[0][2]
 
 
 def test_a_token_that_cannot_be_audited_is_not_made() -> None:

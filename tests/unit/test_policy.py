@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.domain.locations import Hours, LevelRule
+from chalicelib.domain.locations import BreakGlass, Hours, LevelRule
 from chalicelib.domain.people import Person
 from chalicelib.domain.permissions import PermissionLevel
 from chalicelib.domain.policy import PolicyAnswer, PolicyOutcome, decide_policy
@@ -35,6 +35,7 @@ WEEKEND = Hours.parse("Sat-Sun 00:00-23:59 UTC")
 def judge(
     rule: LevelRule | None = None,
     *,
+    is_break_glass: bool = False,
     person: Person = ALICE,
     level: PermissionLevel = OPERATE,
     duration_seconds: int = 1800,
@@ -50,6 +51,7 @@ def judge(
         duration_seconds=duration_seconds,
         catalogue=a_catalogue(location, people=people),
         now=now,
+        is_break_glass=is_break_glass,
     )
 
 
@@ -169,6 +171,59 @@ def test_tightening_a_rule_never_lets_anybody_further_in(
     assert all(RANK[outcome.answer] <= RANK[before.answer] for outcome in after)
     assert all(outcome.approvers <= before.approvers for outcome in after[:-1])
     assert all(outcome.needed >= before.needed for outcome in after if outcome.answer is PolicyAnswer.NEEDS_APPROVAL)
+
+
+@RULE
+@given(
+    rule=level_rules(),
+    tighter=level_rules(),
+    glass=st.frozensets(names, max_size=3),
+    fewer=st.frozensets(names, max_size=3),
+    person=st.sampled_from(PEOPLE),
+    seconds=durations,
+)
+def test_tightening_a_rule_never_breaks_more_glass(
+    rule: LevelRule,
+    tighter: LevelRule,
+    glass: frozenset[str],
+    fewer: frozenset[str],
+    person: Person,
+    seconds: int,
+) -> None:
+    """Nor does anything but taking somebody off a list, or a lower cap, break less: hours and approvals are passed over."""
+    rule = replace(rule, break_glass=BreakGlass(who=glass, review_within_seconds=60))
+
+    def answer(changed: LevelRule) -> PolicyAnswer:
+        return judge(changed, person=person, duration_seconds=seconds, people=PEOPLE, is_break_glass=True).answer
+
+    tightened = (
+        replace(rule, who=frozenset(name for name in tighter.who if rule.admits(name))),
+        replace(rule, cap_seconds=min(rule.cap_seconds, tighter.cap_seconds)),
+        replace(rule, approvers=rule.approvers & tighter.approvers),
+        replace(rule, break_glass=BreakGlass(who=glass & fewer, review_within_seconds=60)),
+        replace(rule, break_glass=None),
+    )
+    assert all(RANK[answer(each)] <= RANK[answer(rule)] for each in tightened)
+    assert {answer(rule)} == {
+        answer(replace(rule, hours=WEEKEND)),
+        answer(replace(rule, needed=9)),
+        answer(replace(rule, automatic=not rule.automatic)),
+    }
+    assert answer(rule) is not PolicyAnswer.NEEDS_APPROVAL
+
+
+@RULE
+@given(rule=level_rules(), person=st.sampled_from(PEOPLE), seconds=durations)
+def test_groups_add_deciders_and_take_nobody_in_by_themselves(rule: LevelRule, person: Person, seconds: int) -> None:
+    """A rule with a group answers as without one, but that its group may be enough to approve."""
+    without = judge(rule, person=person, duration_seconds=seconds, people=PEOPLE)
+    with_group = judge(
+        replace(rule, approver_groups=frozenset({"S0ADMINS"})), person=person, duration_seconds=seconds, people=PEOPLE
+    )
+
+    assert with_group.answer is without.answer or "Nobody can approve this" in without.reason
+    assert with_group.answer is not PolicyAnswer.ALLOWED or without.answer is PolicyAnswer.ALLOWED
+    assert person not in with_group.approvers
 
 
 @RULE

@@ -9,7 +9,7 @@ from chalicelib.domain.endings import Outcome
 from chalicelib.domain.errors import LedgerUnavailableError, UnknownRequestError
 from chalicelib.domain.people import Person
 from chalicelib.workflow.record_decision import record_decision
-from tests.factories import ALICE, BOB, CAROL, DAVE, REQUEST_ID, WRITE, a_record, a_request
+from tests.factories import ALICE, BOB, CAROL, DAVE, REQUEST_ID, WRITE, a_record, a_request, an_ended_request
 from tests.fakes import World
 
 
@@ -135,7 +135,7 @@ def test_a_request_that_waits_for_nobody_takes_no_decision() -> None:
 def test_a_request_that_has_ended_takes_no_decision() -> None:
     """A card may outlive its request; the answer says how it ended."""
     world = waiting()
-    world.requests.close_request(REQUEST_ID, Outcome.TIMED_OUT, at=world.clock())
+    world.requests.close_request(an_ended_request(outcome=Outcome.TIMED_OUT))
 
     refusal = press(world, BOB)
 

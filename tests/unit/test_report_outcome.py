@@ -55,8 +55,8 @@ class TestTelling:
         approval, ready = CardReference(channel="C0APPROVALS", ts="1.2"), CardReference(channel="D0ALICE", ts="3.4")
         decided = a_record(BOB, verdict=Verdict.APPROVED)
         world.requests.open_decision(decided, task_token="token-1")
-        world.requests.keep_approval_card(REQUEST_ID, approval)
-        world.requests.keep_ready_card(REQUEST_ID, ready)
+        world.requests.keep_card(REQUEST_ID, "approval", approval)
+        world.requests.keep_card(REQUEST_ID, "ready", ready)
         closed = ClosedTunnels(ended=("mine",))
 
         report(world, receipt=a_receipt(), tunnels=closed)
@@ -125,6 +125,39 @@ class TestTelling:
 
         assert 1 == told_before
         assert [False, True] == [told.is_revoked for told in world.notifier.endings]
+
+    def test_a_deciding_that_failed_on_its_way_waits_for_nobody_any_more(self) -> None:
+        """Else it would stand among what people have to decide for ever."""
+        world = World()
+        world.declare_request()
+        world.requests.open_decision(a_record(), task_token="token-1")
+        report(world, a_course(failure=StepError(Error="SlackUnavailableError"), is_confirmed=False))
+
+        assert [] == world.requests.requests_to_decide()
+
+    def test_the_history_holds_what_was_given(self) -> None:
+        """When it was granted, on which bastion, and how it ended."""
+        world = ending()
+        report(world, receipt=a_receipt())
+
+        (ended,) = world.requests.ended_requests(a_request().person.person_id, most=5)
+        assert (Outcome.FINISHED, FRIDAY_NOON, "main") == (ended.outcome, ended.granted_at, ended.bastion)
+
+    def test_an_extension_leaves_the_access_alone_that_it_extended(self) -> None:
+        """It has no grant of its own."""
+        world = World()
+        held = world.declare_grant(is_ordered=True)
+        world.requests.declare_request(a_request(request_id="R-LNGER2", extends=REQUEST_ID))
+        outcome = world.run(
+            report_outcome,
+            request_id="R-LNGER2",
+            course=a_course(purpose=Purpose.EXTEND),
+            receipt=None,
+            tunnels=ClosedTunnels(),
+        )
+
+        assert (Outcome.FINISHED, held) == (outcome, world.grant())
+        assert (None, True) == (world.notifier.endings[0].grant, world.notifier.endings[0].is_revoked)
 
     def test_the_person_may_ask_again_afterwards(self) -> None:
         """Their place is free."""

@@ -8,7 +8,6 @@ from chalicelib.domain.people import Person
 from chalicelib.workflow.record_decision import record_decision
 from chalicelib.workflow.request_approval import request_approval
 from tests.factories import (
-    ALICE,
     BOB,
     CAROL,
     FRIDAY_NOON,
@@ -16,8 +15,10 @@ from tests.factories import (
     REQUEST_ID,
     WRITE,
     a_catalogue,
+    a_decision,
     a_policy,
     a_record,
+    a_request,
     minutes,
 )
 from tests.fakes import FakeNotifier, World
@@ -149,7 +150,27 @@ def test_the_opened_record_takes_decisions() -> None:
     assert record is not None
 
     judged = judge_decision(
-        record=record, requester=ALICE, person=BOB, approves=True, policy=a_policy(), now=FRIDAY_NOON
+        record=record,
+        request=a_request(),
+        person=BOB,
+        decision=a_decision(BOB),
+        policy=a_policy(),
+        policy_of_terms=a_policy(),
     )
 
     assert a_record(BOB, verdict=Verdict.APPROVED) == judged
+
+
+def test_the_requester_can_follow_it_and_is_told_once() -> None:
+    """A retried state whose second card failed posts that one alone."""
+    world = asked()
+    world.notifier.declare_failing("follow_request")
+    with pytest.raises(SlackUnavailableError):
+        ask(world, "token-1")
+    world.notifier.declare_failing()
+    for token in ("token-2", "token-3"):
+        ask(world, token)
+
+    record = world.requests.require_request(REQUEST_ID)
+    assert (1, [("follow_request", REQUEST_ID)]) == (len(world.notifier.asked), world.notifier.told)
+    assert (True, True) == (record.approval_card is not None, record.asked_card is not None)

@@ -1,56 +1,12 @@
-"""The modals: the token, and what somebody needs who does this for the first time. The only place where a token appears."""
+"""What somebody needs who does this for the first time: what to install once, and what the usual errors mean."""
 
 from collections.abc import Iterator
-from datetime import datetime
 
-from chalicelib.domain.connections import MINIMUM_PLUGIN_VERSION, ConnectionDetails, password_lines
-from chalicelib.slack.blocks import (
-    Block,
-    View,
-    actions,
-    bold,
-    button,
-    code,
-    context,
-    literal,
-    modal,
-    preformatted,
-    section,
-    time_of,
-)
+from chalicelib.domain.connections import MINIMUM_PLUGIN_VERSION, ConnectionDetails
+from chalicelib.slack.blocks import Block, View, bold, code, context, modal, preformatted, section
 
-NEW_TOKEN = "new_token"  # noqa: S105  # the name of a button
-
-_TITLE = "Database token"
 _BUNDLE_ADDRESS = "https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem"
 _PLUGIN_ADDRESS = "https://s3.amazonaws.com/session-manager-downloads/plugin/latest"
-
-
-def token_loading_modal(*, request_id: str) -> View:
-    """What is shown at once, because Slack lets a modal be opened only within seconds of the click."""
-    return _token_view(request_id, section("Making a fresh token for you…"))
-
-
-def token_modal(*, token: str, connection: ConnectionDetails, expires_at: datetime) -> View:
-    """The token alone in its box, and the lines that take it from the clipboard."""
-    request_id = connection.facts.request_id
-    return _token_view(
-        request_id,
-        section(
-            f"The password of {code(connection.facts.role)}. It opens *new* connections until {time_of(expires_at)};"
-            " one that is open by then stays open until your access ends."
-        ),
-        preformatted(token),
-        section("*Copy it, then connect* in a second terminal. These lines take it from the clipboard:"),
-        *(preformatted(line, label=system) for system, line in password_lines(connection)),
-        actions(button("New Token", action_id=NEW_TOKEN, value=request_id), block_id=f"token:{request_id}"),
-        context(request_id),
-    )
-
-
-def token_refused_modal(*, request_id: str, reason: str) -> View:
-    """Why there is no token. ``reason`` is shown as it stands."""
-    return _token_view(request_id, section("*There is no token for you.*"), literal(reason), context(request_id))
 
 
 def first_time_modal(*, connection: ConnectionDetails) -> View:
@@ -67,10 +23,6 @@ def first_time_modal(*, connection: ConnectionDetails) -> View:
         callback_id="first_time",
         request_id=request_id,
     )
-
-
-def _token_view(request_id: str, *blocks: Block) -> View:
-    return modal(_TITLE, *blocks, callback_id="token", request_id=request_id)
 
 
 def _install_lines() -> Iterator[Block]:
@@ -120,7 +72,7 @@ def _bundle_lines(path: str) -> Iterator[Block]:
 
 
 def _trouble_lines(connection: ConnectionDetails) -> Iterator[Block]:
-    port = connection.facts.port
+    port = connection.port
     yield section(
         "*AccessDenied*: the policy DrawbridgeUser is not attached to the AWS role that you signed in with."
         " Ask the people who manage AWS access to attach it."

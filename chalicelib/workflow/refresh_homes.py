@@ -1,0 +1,36 @@
+"""Bring the Homes of those whom a request concerns up to date: its requester, and whoever may decide or review it."""
+
+from chalicelib.domain.catalogue import Catalogue
+from chalicelib.domain.errors import SlackUnavailableError
+from chalicelib.domain.people import Person
+from chalicelib.domain.policy import find_reviewers, judge_request
+from chalicelib.domain.requests import AccessRequest
+from chalicelib.ports import Clock, GrantLedger, Homes, RequestLedger
+from chalicelib.workflow.read_overview import read_overview
+
+
+def refresh_homes(
+    *,
+    request_id: str,
+    catalogue: Catalogue,
+    requests: RequestLedger,
+    grants: GrantLedger,
+    homes: Homes,
+    clock: Clock,
+) -> None:
+    """Publish each of them. A Home that Slack does not take is published when its owner opens it."""
+    request = requests.require_request(request_id).request
+    for person in (request.person, *_others(request, catalogue, clock)):
+        overview = read_overview(person=person, catalogue=catalogue, requests=requests, grants=grants, now=clock())
+        try:
+            homes.publish(person, overview)
+        except SlackUnavailableError:
+            return
+
+
+def _others(request: AccessRequest, catalogue: Catalogue, clock: Clock) -> list[Person]:
+    if request.location not in catalogue.locations:
+        return []
+    approvers = judge_request(request, catalogue=catalogue, now=clock()).approvers
+    reviewers = find_reviewers(request, catalogue=catalogue) if request.is_break_glass else frozenset()
+    return sorted(approvers | reviewers, key=lambda person: person.name)
