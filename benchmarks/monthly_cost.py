@@ -55,6 +55,8 @@ FROM_MEMORY = {
     "S3, a GB-month",
     "EventBridge, a rule on a schedule",
 }
+COPIED = {"Step Functions, 1,000 transitions", "X-Ray, a million traces"}
+
 FREE = {
     "Lambda, a million requests": 1,
     "Lambda, a GB-second on arm64": 400_000,
@@ -277,7 +279,7 @@ def _boot() -> Amounts:
 
 def _transitions(used: dict[str, Any]) -> int:
     """Steps entered, one for the start of each execution, and each Retry."""
-    return sum(used["states"].values()) + int(used["executions"]) + int(used["retries"])
+    return int(sum(used["states"].values()) + used["executions"] + used["retries"])
 
 
 def boot_retries() -> int:
@@ -432,7 +434,9 @@ def _free(name: str) -> str:
 
 
 def _known(name: str) -> str:
-    return "from memory" if name in FROM_MEMORY else "looked up at second hand"
+    if name in FROM_MEMORY:
+        return "from memory"
+    return "a copy of AWS's page" if name in COPIED else "at second hand"
 
 
 def _address(page: str) -> str:

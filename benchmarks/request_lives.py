@@ -27,6 +27,8 @@ from tests.e2e.people import People, eventually
 COUNTS = Path(__file__).with_suffix(".json")
 SECONDS = SHORT | {"ACCESS": 8, "IDLE_GRACE": 600, "APPROVAL_WAIT": 8}
 TICKS = 20
+HOLDS = 2
+"""How often a grant is held: until its warning or its extension, and until its end."""
 WARMS = "EnsureBastionRunning"
 """The state that asks again until the bastion is up: how often depends on EC2, so its retries are not counted here."""
 
@@ -59,13 +61,14 @@ LIVES: dict[str, Callable[[People], None]] = {
 
 
 class Meter(logging.Handler):
-    """Watches the functions of a workspace: their runs, their units at the table, their own log lines. ``table`` is not watched."""
+    """Watches the functions of a workspace: their runs, their units at the table, their own log lines."""
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__()
         self._here, self._counting = threading.local(), threading.Lock()
         self.runs: list[tuple[str, float, float]] = []
         self.units: defaultdict[tuple[str, str], float] = defaultdict(float)
+        # Of a session of its own, so that it is not watched.
         self.table = boto3.Session().client("dynamodb")
         boto3.setup_default_session()
         assert boto3.DEFAULT_SESSION is not None
@@ -140,13 +143,13 @@ def main() -> None:
     """Play every life, then let housekeeping take its turns, and write down what was counted."""
     with Workspace(seconds=SECONDS) as workspace:
         meter = Meter(workspace)
-        logger.addHandler(meter)
+        logging.getLogger(logger.name).addHandler(meter)
         try:
             people = People(workspace)
             lives = {name: _count_life(workspace, meter, people, live) for name, live in LIVES.items()}
             housekeeping = _count_housekeeping(meter)
         finally:
-            logger.removeHandler(meter)
+            logging.getLogger(logger.name).removeHandler(meter)
         speakers = {API_FUNCTION, *_names_in(conversation)}
     counts = {
         "lives": lives,
@@ -169,6 +172,8 @@ def _count_life(workspace: Workspace, meter: Meter, people: People, live: Callab
         states += entered
         retries += retried
     functions[WARMS] -= retries.pop(WARMS, 0)
+    if states["ConfirmApproval"] and states["HoldAccess"] != HOLDS:
+        raise RuntimeError("A grant was over before its warning: this machine is too busy. Count again.")
     return {
         "executions": len(mine),
         "states": dict(sorted(states.items())),

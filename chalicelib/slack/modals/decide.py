@@ -30,6 +30,7 @@ def deny_modal(*, request: AccessRequest) -> View:
     return form(
         "Deny request",
         section(f"{asks(request)}."),
+        reason_block(request.reason),
         text_input(
             _REASON,
             "Why not?",
