@@ -12,7 +12,7 @@ DISK_MONTH = 8 * 0.08
 """The bastion's disk of 8 GiB for a month: gp3. It is there as long as the instance is."""
 SECRET_MONTH = 0.40
 """Slack's two secrets, as one secret of Secrets Manager."""
-HOUSEKEEPING_MONTH = 0.02
+HOUSEKEEPING_MONTH = 0.03
 """The schedules' functions, their log and what is stored, for a month."""
 REQUEST = 0.0015
 """Functions, workflow, API, table and logs of one request, without any free tier."""

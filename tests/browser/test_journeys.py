@@ -114,7 +114,8 @@ def test_broken_glass_is_reviewed(page: "Page") -> None:
     page.see("is closed")
     page.screenshot("review-sent").press("Done").see("Not justified, says @carol", of="the shop is down")
     page.screenshot("reviewed")
-    page.act_as("alice").open_app().see("Your database access is ready", of=request_id)
+    page.act_as("alice").open_channel("db-approvals").see("A runbook exists", of="the shop is down")
+    page.open_app().see("Your database access is ready", of=request_id)
 
 
 def test_two_approvers_are_two_people(page: "Page") -> None:
