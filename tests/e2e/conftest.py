@@ -1,7 +1,7 @@
-"""Local workspaces for the end-to-end tests: the same parts, in the same order, as `make demo`. One runs at a time."""
+"""Local workspaces for the end-to-end tests: the same parts, in the same order, as `make demo`."""
 
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -17,38 +17,15 @@ MORE_CATALOGUE = (Path(__file__).parent / "catalogue.toml").read_text(encoding="
 """Locations beside the local ones, and people whom no catalogue should list."""
 
 
-class Workspaces:
-    """Starts a workspace when a test needs another one than stands, and ends the one that stands."""
-
-    def __init__(self) -> None:
-        self._parts, self._seconds = ExitStack(), dict[str, int]()
-
-    def open(self, seconds: Mapping[str, int]) -> Workspace:
-        """The workspace in which things take so many seconds."""
-        if self._seconds != seconds:
-            self.close()
-            started = Workspace(ports=free_ports(), seconds=SHORT | dict(seconds), more_catalogue=MORE_CATALOGUE)
-            self._running, self._seconds = self._parts.enter_context(started), dict(seconds)
-        return self._running
-
-    def close(self) -> None:
-        """End the workspace that stands, if one does."""
-        self._seconds = {}
-        self._parts.close()
-
-
-@pytest.fixture(scope="session")
-def workspaces() -> Iterator[Workspaces]:
-    """The workspaces of this process."""
-    standing = Workspaces()
-    yield standing
-    standing.close()
-
-
 @pytest.fixture(scope="module")
-def workspace(workspaces: Workspaces, request: pytest.FixtureRequest) -> Workspace:
-    """A workspace in which things take as long as the module says, in SECONDS, or else as long as usual."""
-    return workspaces.open(getattr(request.module, "SECONDS", USUAL))
+def workspace(request: pytest.FixtureRequest) -> Iterator[Workspace]:
+    """A workspace in which things take as long as the module says, in SECONDS, or else as long as usual.
+
+    It ends with its module: other tests of this process have moto for themselves.
+    """
+    seconds = SHORT | getattr(request.module, "SECONDS", USUAL)
+    with Workspace(ports=free_ports(), seconds=seconds, more_catalogue=MORE_CATALOGUE) as running:
+        yield running
 
 
 @pytest.fixture
