@@ -58,10 +58,12 @@ class Catalogue:
         """The location of that name. Raises UnknownLocationError with the nearest names."""
         if (location := self.locations.get(name)) is not None:
             return location
-        near = difflib.get_close_matches(name, self.locations, n=1, cutoff=0.5)
-        suggestion = f"Did you mean '{near[0]}'? " if near else ""
+        nearest = next(iter(difflib.get_close_matches(name, self.locations, n=1, cutoff=0.5)), None)
+        suggestion = f"Did you mean '{nearest}'? " if nearest else ""
         known = ", ".join(sorted(self.locations)) or "none"
-        raise UnknownLocationError(f"No location called '{name[:63]}'. {suggestion}There are: {known}.")
+        raise UnknownLocationError(
+            f"No location called '{name[:63]}'. {suggestion}There are: {known}.", nearest=nearest
+        )
 
 
 def load_catalogue(text: str, *, file: str) -> Catalogue:

@@ -47,7 +47,11 @@ class InvalidCommandError(AccessError):
 
 
 class UnknownLocationError(AccessError):
-    """No location of that name; the message suggests the nearest one."""
+    """No location of that name; the message suggests the nearest one, which is ``nearest``."""
+
+    def __init__(self, message: str, *, nearest: str | None = None) -> None:
+        super().__init__(message)
+        self.nearest = nearest
 
 
 class UnknownRequestError(AccessError):

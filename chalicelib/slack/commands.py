@@ -1,6 +1,7 @@
 """The slash command: reads who typed what, has it done, and answers that person alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from slack_bolt import Ack, App
@@ -81,10 +82,18 @@ def _answer(body: dict[str, Any], client: WebClient, acts: Acts) -> Message | No
             return refused_reply(reason=NOT_LISTED)
         return _Speaker(person=person, trigger_id=body["trigger_id"], client=client, acts=acts).answer(command)
     except UnknownLocationError as error:
-        meant = commands.find_similar_command(body.get("text", ""))
-        return refused_reply(reason=f"{error} Or did you mean {meant}?" if meant else str(error))
+        return refused_reply(reason=" ".join([str(error), *_corrections(body.get("text", ""), error)]))
     except AccessError as error:
         return refused_reply(reason=str(error))
+
+
+def _corrections(text: str, error: UnknownLocationError) -> Iterator[str]:
+    """The whole command as it was probably meant: for the nearest location, or as a subcommand that was mistyped."""
+    command = commands.parse_command(text)
+    if error.nearest is not None and isinstance(command, Ask | commands.ExplainLevel):
+        yield f"Type {commands.COMMAND} {commands.command_text(replace(command, location=error.nearest))}"
+    if similar := commands.find_similar_command(text):
+        yield f"Or did you mean {similar}?"
 
 
 class _Speaker:

@@ -18,7 +18,8 @@ from tests.e2e.people import People, eventually, find_token
 @pytest.mark.parametrize(
     ("line", "answer"),
     [
-        ("my-auora-location w", "Did you mean 'my-aurora-location'?"),
+        ("my-auora-location w 30m fix it", "Type /db-access my-aurora-location w 30m fix it"),
+        ("hstory", "Or did you mean /db-access history?"),
         (
             "nowhere",
             "There are: careless-location, my-aurora-location, my-reports-location, shared-location, urgent-location",

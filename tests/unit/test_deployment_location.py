@@ -361,6 +361,8 @@ def test_certificates_that_are_missing_are_fetched_by_the_line_printed(capsys: p
 def test_ctrl_c_ends_it_with_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     """Also while a database does not answer; status 130."""
     create(a_location("cluster"))
+    # Whoever runs the tests in the background has SIGINT ignored.
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
         silent.settimeout(30)
 
@@ -373,9 +375,12 @@ def test_ctrl_c_ends_it_with_one_sentence(capsys: pytest.CaptureFixture[str]) ->
         ended = threading.Event()
         thread = threading.Thread(target=interrupt)
         thread.start()
-        status = check("--address", f"127.0.0.1:{silent.getsockname()[1]}")
-        ended.set()
-        thread.join()
+        try:
+            status = check("--address", f"127.0.0.1:{silent.getsockname()[1]}")
+        finally:
+            signal.signal(signal.SIGINT, inherited)
+            ended.set()
+            thread.join()
 
     assert 130 == status
     assert capsys.readouterr().err.endswith("\nEnded by you; nothing was changed.\n")
