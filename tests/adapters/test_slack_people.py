@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from slack_sdk import WebClient
@@ -154,3 +154,17 @@ class TestGroups:
         """An app that was installed before the catalogue named groups has to be installed again."""
         with a_slack("users:read") as slack, pytest.raises(SlackUnavailableError, match="scopes with its manifest"):
             groups_of(slack).find_membership(f"{TEAM}/U0BOB", {"S0OWNERS"})
+
+
+class _Reticent:
+    """A client to whom Slack says less of a person than it should."""
+
+    def users_info(self, *, user: str) -> Any:
+        return {"user": {"id": user}}
+
+
+def test_somebody_whose_workspace_slack_does_not_say_is_none_of_ours() -> None:
+    """What is not known is not taken for granted."""
+    members = SlackMembers(cast("WebClient", _Reticent()), TEAM)
+
+    assert "belongs to another workspace" == members.find_objection(f"{TEAM}/U0ALICE")

@@ -28,7 +28,7 @@ from chalicelib.domain.records import RequestRecord
 from chalicelib.domain.requests import AccessRequest
 from chalicelib.slack.blocks import Message
 from chalicelib.slack.cards import approval, asked, ended, holder
-from chalicelib.slack.cards.buttons import Press, find_version
+from chalicelib.slack.cards.buttons import Press
 from chalicelib.slack.modals.token import token_modal
 from chalicelib.slack.replies.answers import refused_reply
 from local.slack.block_checker import check_blocks, check_view
@@ -333,22 +333,6 @@ def public_functions() -> Iterator[Callable[..., Any]]:
 def test_only_the_token_modal_takes_a_token() -> None:
     """No other card, modal or reply could show one: none is ever given one."""
     assert [token_modal] == [each for each in public_functions() if "token" in inspect.signature(each).parameters]
-
-
-@each_view
-def test_the_version_of_a_click_can_be_read(shown: dict[str, Any]) -> None:
-    """What is written into the id of a row is read out of it again."""
-    rows = [part["block_id"] for part in parts_of_type(shown, "actions") if ":" in part["block_id"]]
-
-    assert [int(each.rpartition(":")[2]) for each in rows] == [find_version(each) for each in rows]
-
-
-@pytest.mark.parametrize(
-    "block_id", ["", "home", "decide:R-ABC234", "decide:R-ABC234:x", "decide:R-ABC234:" + "9" * 5000]
-)
-def test_no_version_is_made_up(block_id: str) -> None:
-    """A row of another kind, or of somebody who plays tricks, has none."""
-    assert find_version(block_id) is None
 
 
 def test_every_button_is_shown_somewhere() -> None:

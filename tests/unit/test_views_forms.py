@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from chalicelib import defaults
 from chalicelib.domain.decisions import Refusal, Terms, asked_terms
 from chalicelib.domain.errors import AccessError, InvalidCommandError, UnknownLocationError
+from chalicelib.domain.extensions import seconds_to_extend
 from chalicelib.domain.grants import Grant
 from chalicelib.domain.locations import Location
 from chalicelib.domain.permissions import PermissionLevel
@@ -319,6 +320,17 @@ def test_half_an_hour_more_is_the_usual() -> None:
     view = extend_modal(grant=a_delivered_grant(), cap_seconds=4 * HOURS)
 
     assert 30 * MINUTES == read_extend_form(sent(view))
+
+
+def test_nothing_is_offered_that_would_be_refused() -> None:
+    """An end that is a moment later than whole seconds leaves a second less."""
+    grant = a_delivered_grant()
+    grant = replace(grant, ends_at=grant.ends_at + timedelta(milliseconds=400))
+    longest = max(
+        int(each) for each in choices_of(inputs_of(extend_modal(grant=grant, cap_seconds=4 * HOURS))["duration"])
+    )
+
+    assert seconds_to_extend(grant, cap_seconds=4 * HOURS) == longest
 
 
 def test_no_time_left_is_said_and_not_offered() -> None:

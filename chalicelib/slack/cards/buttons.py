@@ -1,6 +1,5 @@
 """Every button there is, once: its words, the id by which a click is known, and the question it asks first."""
 
-import re
 from enum import StrEnum
 
 from chalicelib.domain.decisions import lesser_levels
@@ -8,8 +7,6 @@ from chalicelib.domain.permissions import PermissionLevel
 from chalicelib.domain.requests import AccessRequest
 from chalicelib.slack.blocks import Block, actions, bold, button, confirmation, mention
 from chalicelib.slack.modals.forms import shorter_choices
-
-_ROW = re.compile(r"[a-z]+:[^:]+:(?P<version>[0-9]{1,12})")
 
 
 class Press(StrEnum):
@@ -38,12 +35,6 @@ class Press(StrEnum):
 def row(card: str, request_id: str, version: int, *buttons: Block) -> Block:
     """The buttons of one version of a card. Each update that changes what a click means has another version."""
     return actions(*buttons, block_id=f"{card}:{request_id}:{version}")
-
-
-def find_version(block_id: str) -> int | None:
-    """The version of the card on which somebody clicked; None for a row that has none."""
-    found = _ROW.fullmatch(block_id)
-    return int(found["version"]) if found else None
 
 
 def decide_buttons(request: AccessRequest, *, primary: bool = True) -> list[Block]:

@@ -1,6 +1,7 @@
 """The form in which a holder asks for more time. What they choose is judged again before it counts."""
 
 from chalicelib.domain.durations import describe_duration
+from chalicelib.domain.extensions import seconds_to_extend
 from chalicelib.domain.grants import Grant
 from chalicelib.slack.blocks import View, bold, context, modal, section, time_of
 from chalicelib.slack.modals.forms import (
@@ -21,11 +22,10 @@ _USUAL = 1800
 def extend_modal(*, grant: Grant, cap_seconds: int) -> View:
     """How much longer, within what the cap of the level leaves."""
     facts = grant.facts
-    since = grant.delivered_at or grant.created_at
-    left = cap_seconds - round((grant.ends_at - since).total_seconds())
+    left = seconds_to_extend(grant, cap_seconds=cap_seconds)
     cap = f"{describe_duration(cap_seconds)} is the most there is in all."
     held = f"You hold {facts.level.word} access to {bold(facts.location)} until {time_of(grant.ends_at)}."
-    if left <= 0:
+    if left == 0:
         sorry = section(f"{held} {cap} Ask again when it has ended.")
         return modal(_TITLE, sorry, context(facts.request_id), callback_id=CALLBACK, request_id=facts.request_id)
     choices = duration_choices(left, also=left)
