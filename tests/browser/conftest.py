@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from local.workspace import SHORT, Workspace
-from tests.e2e.conftest import MORE_CATALOGUE, free_ports
+from tests.e2e.conftest import MORE_CATALOGUE, PATIENCE_SECONDS, free_ports
 from tests.e2e.people import eventually
 
 HAS_BROWSER = find_spec("selenium") is not None and Path("/usr/bin/chromedriver").exists()
@@ -29,6 +29,7 @@ def workspace(request: pytest.FixtureRequest) -> Iterator[Workspace]:
     """A workspace of the module's own, in which things take as long as it says in SECONDS, or else as long as people like."""
     seconds = SHORT | getattr(request.module, "SECONDS", UNHURRIED)
     with Workspace(ports=free_ports(), seconds=seconds, more_catalogue=MORE_CATALOGUE) as running:
+        running.slack.request_timeout_seconds = PATIENCE_SECONDS
         yield running
 
 

@@ -13,6 +13,8 @@ from tests.e2e.people import People
 LOCATIONS = ("my-aurora-location", "my-reports-location")
 USUAL = {"ACCESS": 6, "IDLE_GRACE": 2}
 """Grants last long enough for a test to look at them."""
+PATIENCE_SECONDS = 15.0
+"""How long Slack waits for an answer here. Its own three would test the speed of the machine, which may be busy."""
 MORE_CATALOGUE = (Path(__file__).parent / "catalogue.toml").read_text(encoding="utf-8")
 """Locations beside the local ones, and people whom no catalogue should list."""
 
@@ -25,6 +27,7 @@ def workspace(request: pytest.FixtureRequest) -> Iterator[Workspace]:
     """
     seconds = SHORT | getattr(request.module, "SECONDS", USUAL)
     with Workspace(ports=free_ports(), seconds=seconds, more_catalogue=MORE_CATALOGUE) as running:
+        running.slack.request_timeout_seconds = PATIENCE_SECONDS
         yield running
 
 
