@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+from botocore.exceptions import ClientError
 
+from benchmarks.endpoint_calls import Call, intercept
 from benchmarks.slack_acks import approved, automatic, denied, extended
 from chalicelib.functions import conversation
 from chalicelib.observability import logger
@@ -73,10 +75,11 @@ class Meter(logging.Handler):
         boto3.setup_default_session()
         assert boto3.DEFAULT_SESSION is not None
         boto3.DEFAULT_SESSION.events.register("provide-client-params.dynamodb", self._remember)
-        boto3.DEFAULT_SESSION.events.register("after-call.dynamodb", self._count)
+        boto3.DEFAULT_SESSION.events.register("after-call.dynamodb", self._hear)
+        intercept(workspace.handlers[API_FUNCTION], self._make)
         self.setFormatter(logger.handlers[0].formatter)
         for name, handler in list(workspace.handlers.items()):
-            workspace.handlers[name] = self._measured(name, handler)
+            workspace.handlers[name] = self._measured(name.rpartition("-")[2], handler)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Count the line's bytes for the function that writes it."""
@@ -99,11 +102,24 @@ class Meter(logging.Handler):
     def _remember(self, params: Mapping[str, Any], **_: Any) -> None:
         self._here.asked = params
 
-    def _count(self, model: Any, parsed: Mapping[str, Any], **_: Any) -> None:
-        if getattr(self._here, "function", None) is None:
-            return
-        asked = self._here.asked
-        match model.name:
+    def _hear(self, model: Any, parsed: Mapping[str, Any], **_: Any) -> None:
+        if getattr(self._here, "function", None) is not None:
+            self._count(model.name, self._here.asked, parsed)
+
+    def _make(self, operation: str, asked: Mapping[str, Any], call: Call) -> dict[str, Any]:
+        is_the_tables = "TableName" in asked or operation in {"BatchGetItem", "TransactWriteItems"}
+        try:
+            answer = call()
+        except ClientError as error:
+            if is_the_tables:
+                self._count(operation, asked, error.response)
+            raise
+        if is_the_tables:
+            self._count(operation, asked, answer)
+        return answer
+
+    def _count(self, operation: str, asked: Mapping[str, Any], parsed: Mapping[str, Any]) -> None:
+        match operation:
             case "GetItem":
                 self._add("reads", _reads(parsed.get("Item", {})))
             case "BatchGetItem":

@@ -31,6 +31,7 @@ from slack_bolt.adapter.aws_lambda.chalice_handler import ChaliceSlackRequestHan
 from slack_bolt.authorization import AuthorizeResult
 from slack_sdk import WebClient
 
+from benchmarks.endpoint_calls import Call, intercept
 from chalicelib.aws.request_ledger import DynamoRequestLedger
 from chalicelib.aws.table import Table
 from chalicelib.domain.catalogue import load_catalogue
@@ -44,6 +45,7 @@ from chalicelib.slack.cards.buttons import Press
 from chalicelib.slack.notifier import SlackNotifier
 from local import seed
 from local.aws import API_FUNCTION, LocalAws
+from local.aws_calls import AwsCall
 from local.functions import aws_settings, environment, function_settings, load_functions, logs_to
 from local.slack.api import BOT, Answer, SlackStandIn, SlackUser
 from local.workspace import SHORT, Workspace
@@ -67,9 +69,9 @@ class Span:
     wall: float = 0.0
     processor: float = 0.0
     in_aws: float = 0.0
-    """In calls of AWS, from handing the arguments to boto3 to having its answer: the stand-in, the way, and boto3 itself."""
+    """In calls of AWS, from handing the arguments to the client to having its answer: the stand-in, the way, and the client."""
     processor_in_aws: float = 0.0
-    """What boto3 itself used."""
+    """What the client itself used."""
     operations: Counter[str] = field(default_factory=Counter)
     methods: Counter[str] = field(default_factory=Counter)
 
@@ -105,11 +107,6 @@ class Meter:
         self.spans: list[Span] = []
         self._slack, self._current = slack, threading.local()
 
-    def listen(self, session: boto3.Session) -> None:
-        """Hear of each call that clients of this session make."""
-        session.events.register("provide-client-params", self._begin)
-        session.events.register("after-call", self._end)
-
     def measured(self, handler: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
         """The handler, watched. The front lets one run at a time, as a Lambda instance does."""
 
@@ -127,16 +124,16 @@ class Meter:
 
         return run
 
-    def _begin(self, **_: Any) -> None:
-        self._current.call = time.perf_counter(), time.thread_time()
-
-    def _end(self, model: Any, **_: Any) -> None:
-        span: Span | None = getattr(self._current, "span", None)
-        if span is not None:
-            began_at, processor = self._current.call
+    def timed(self, operation: str, _: Mapping[str, Any], call: Call) -> dict[str, Any]:
+        """Make a call of AWS for the handler."""
+        span: Span = self._current.span
+        began_at, processor = time.perf_counter(), time.thread_time()
+        try:
+            return call()
+        finally:
             span.in_aws += time.perf_counter() - began_at
             span.processor_in_aws += time.thread_time() - processor
-            span.operations[model.name] += 1
+            span.operations[operation] += 1
 
 
 @dataclass(kw_only=True)
@@ -171,7 +168,8 @@ class Stage:
         parts.callback(shutil.rmtree, directory, ignore_errors=True)
         parts.enter_context(logs_to(directory / "functions.log"))
         self._handlers: dict[str, Any] = {"IssueToken": lambda *_: {}}
-        self.aws = parts.enter_context(LocalAws(handlers=self._handlers))
+        self.asked: list[AwsCall] = []
+        self.aws = parts.enter_context(LocalAws(handlers=self._handlers, authorize=self.asked.append))
         parts.enter_context(environment(aws_settings(self.aws.endpoint_url, directory / "nowhere")))
         seed.seed_account()
         self.clock = StandingClock()
@@ -192,10 +190,8 @@ class Stage:
         parts.enter_context(environment(settings))
         self.requests = DynamoRequestLedger(Table(boto3.client("dynamodb"), seed.TABLE))
         self.meter = Meter(self.slack)
-        boto3.setup_default_session()  # before the functions make their clients of it
-        assert boto3.DEFAULT_SESSION is not None
-        self.meter.listen(boto3.DEFAULT_SESSION)
         ours, bare = load_functions()[API_FUNCTION], _bare_app(self.slack.api_url)
+        intercept(ours, self.meter.timed)
         self._apps = {True: self.meter.measured(ours), False: self.meter.measured(bare)}
 
     @contextmanager
@@ -207,6 +203,10 @@ class Stage:
         yield seen
         seen.acks, seen.spans = self.slack.acks, self.meter.spans
         self._handlers[API_FUNCTION] = self._apps[True]
+
+    def serve(self, app: Callable[[Any, Any], Any]) -> None:
+        """Let this one get the events, until the stage is cleared."""
+        self._handlers[API_FUNCTION] = app
 
     def clear(self) -> None:
         """Forget every request, and close every window."""
@@ -378,7 +378,7 @@ def print_acks(stage: Stage) -> None:
 def print_spans(alone: Mapping[str, tuple[Watched, Watched]]) -> None:
     """Whose time it is, and what is called, in one answer alone."""
     print("\nInside the handler, one at once, medians in ms; in brackets as multiples of the bare one's.\n")
-    print("| event | in it | calls of AWS | the rest | processor | boto3's | the rest's | calls |")
+    print("| event | in it | calls of AWS | the rest | processor | the clients' | the rest's | calls |")
     print("|---|--:|--:|--:|--:|--:|--:|---|")
     for name, (ours, bare) in alone.items():
         columns = [

@@ -36,7 +36,7 @@ class Meter:
         self.calls: list[Call] = []
         self._lock = threading.Lock()
         for name, handler in list(workspace.handlers.items()):
-            workspace.handlers[name] = self._measured(name, handler)
+            workspace.handlers[name] = self._measured(name.rpartition("-")[2], handler)
 
     def _measured(self, name: str, handler: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
         def measured(event: Any, context: Any) -> Any:

@@ -17,10 +17,13 @@ class Durations:
     idle_grace: int = 10 * 60
     stop_settling: int = 60
     """A stop may land late: the time after the last stop call before a stopped bastion is believed stopped."""
+    unreachable: int = 4 * 60
+    """How long a bastion through which people work may be unconnected before it is rebooted. Less than the five minutes
+    between two turns of housekeeping, so that the second one to see it acts."""
     lease_margin: int = 15 * 60
     """How long a lease outlives the end of its grant, so that revocation finds the bastion up."""
     token: int = 15 * 60
-    terminate_after_stopped: int = 24 * 3600
+    terminate_after_stopped: int = 4 * 3600
     terminate_after_launched: int = 7 * 24 * 3600
     database_connect: int = 60
 
@@ -32,6 +35,9 @@ LEVEL = "o"
 LOCAL_PORT = 56789
 MAX_PEOPLE = 10
 OPEN_REQUESTS_PER_PERSON = 3
+LEASES_PER_BASTION = 10
+"""When they are taken, the group gets another bastion."""
+BASTIONS_PER_GROUP = 5
 REASON_LENGTH = 300
 """Characters of a reason that are kept."""
 ANSWER_LENGTH = 500

@@ -1,27 +1,33 @@
 """What the workflow needs from the world, as protocols. Adapters match them by shape and never import this file."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from chalicelib.domain.bastions import Bastion, InstanceStatus
-from chalicelib.domain.cards import CardReference
-from chalicelib.domain.connections import ConnectionDetails
-from chalicelib.domain.decisions import DecisionRecord
-from chalicelib.domain.endings import Ending
-from chalicelib.domain.grants import Grant
-from chalicelib.domain.instances import DatabaseInstances, Endpoint
-from chalicelib.domain.locations import BastionGroup, DatabaseKind
-from chalicelib.domain.orders import ProvisioningOrder, RevocationOrder
-from chalicelib.domain.overviews import EndedRequest, Overview
-from chalicelib.domain.people import Person
-from chalicelib.domain.policy import PolicyOutcome
-from chalicelib.domain.preferences import Preferences
-from chalicelib.domain.receipts import Receipt, Strangers
-from chalicelib.domain.records import CardName, FiledRequest, RequestRecord
-from chalicelib.domain.requests import AccessRequest
-from chalicelib.domain.reviews import ReviewRecord
-from chalicelib.domain.tunnels import Tunnel
+if TYPE_CHECKING:  # every function loads this file, and only few of them all of these
+    from chalicelib.domain.audit import AuditEvent
+    from chalicelib.domain.bastions import Bastion, InstanceStatus, Launch, ListedInstance
+    from chalicelib.domain.cards import CardReference
+    from chalicelib.domain.connections import ConnectionDetails
+    from chalicelib.domain.decisions import DecisionRecord
+    from chalicelib.domain.endings import Ending
+    from chalicelib.domain.executions import Progress
+    from chalicelib.domain.grants import Grant
+    from chalicelib.domain.instances import DatabaseInstances, Endpoint
+    from chalicelib.domain.locations import DatabaseKind
+    from chalicelib.domain.orders import ProvisioningOrder, RevocationOrder
+    from chalicelib.domain.overviews import EndedRequest, Overview
+    from chalicelib.domain.people import Person
+    from chalicelib.domain.policy import PolicyOutcome
+    from chalicelib.domain.preferences import Preferences
+    from chalicelib.domain.receipts import Receipt, Strangers
+    from chalicelib.domain.records import CardName, FiledRequest, RequestRecord
+    from chalicelib.domain.requests import AccessRequest
+    from chalicelib.domain.reviews import ReviewRecord
+    from chalicelib.domain.tunnels import Tunnel
+
 
 Clock = Callable[[], datetime]
 """Now, in UTC."""
@@ -52,8 +58,15 @@ class RequestLedger(Protocol):
 
     def keep_hold_token(self, request_id: str, task_token: str) -> None: ...
 
-    def keep_told(self, request_id: str, *, end: datetime | None = None, warned: datetime | None = None) -> None:
-        """Remember which end the holder was told, or warned of."""
+    def keep_told(
+        self,
+        request_id: str,
+        *,
+        end: datetime | None = None,
+        warned: datetime | None = None,
+        instance_id: str | None = None,
+    ) -> None:
+        """Remember which end the holder was told, or warned of, and through which instance they were told to go."""
 
     def keep_tell_try(self, request_id: str, *, at: datetime | None) -> None:
         """Remember since when it is tried to tell the holder something; None once it is told."""
@@ -66,11 +79,17 @@ class RequestLedger(Protocol):
 
     def keep_review_token(self, request_id: str, task_token: str) -> None: ...
 
-    def ask_end(self, request_id: str, *, at: datetime) -> None:
-        """Record that the holder wants the grant to end; the first asking stands."""
+    def ask_end(self, request_id: str, *, at: datetime) -> str | None:
+        """Record that the holder wants the grant to end; the first asking stands. Returns the hold's token, if there is one."""
 
     def close_request(self, ended: EndedRequest) -> None:
         """Record the end of a request, once, and free the person's place among the open ones."""
+
+    def keep_reported(self, request_id: str) -> None:
+        """Remember that people were told the end; nobody needs to look after the request any more."""
+
+    def unreported_requests(self) -> Sequence[str]:
+        """Everybody's requests whose end was not told yet, the oldest first. Read from an index, so a moment old."""
 
     def open_request_ids(self, person_id: str) -> Sequence[str]:
         """The person's own requests that have not ended."""
@@ -105,7 +124,7 @@ class GrantLedger(Protocol):
     def find_grant(self, key: str) -> Grant | None: ...
 
     def replace_grant(self, seen: Grant, grant: Grant) -> bool:
-        """Write ``grant`` if what stands is still ``seen`` (same request, state, end and order); False otherwise."""
+        """Write ``grant`` if what stands is still ``seen`` (same request, state, end, order and instance); False otherwise."""
 
     def open_grants(self) -> Sequence[Grant]:
         """Every grant that is not gone, of everybody."""
@@ -116,8 +135,11 @@ class BastionLedger(Protocol):
 
     def find_bastion(self, name: str) -> Bastion: ...
 
+    def find_bastions(self, names: Sequence[str]) -> Sequence[Bastion]:
+        """Those of which the ledger knows, in the order of the names. Not a snapshot: each is read for itself."""
+
     def take_lease(self, name: str, request_id: str, *, until: datetime) -> bool:
-        """One write; False while the bastion is stopping or terminating. Renewing is taking again."""
+        """One write; False while the bastion is going down, or full of others' leases. Renewing is taking again."""
 
     def release_lease(self, name: str, request_id: str, *, at: datetime) -> None: ...
 
@@ -128,7 +150,7 @@ class BastionLedger(Protocol):
         """Note since when nobody holds a lease, unless somebody does or it is noted already."""
 
     def replace_bastion(self, seen: Bastion, bastion: Bastion, *, only_if_unleased: bool) -> bool:
-        """Write everything but leases and idleness if state, generation and instance are as seen; False otherwise."""
+        """Write everything but leases and idleness if state, generation, instance and last stop are as seen; False otherwise."""
 
 
 class BastionHost(Protocol):
@@ -136,10 +158,18 @@ class BastionHost(Protocol):
 
     def status(self, instance_id: str) -> InstanceStatus: ...
 
-    def launch(self, group: BastionGroup, *, generation: int) -> str:
+    def list_instances(self, stage: str) -> Sequence[ListedInstance]:
+        """Every instance that is tagged as the stage's, in whatever state. A moment old."""
+
+    def find_online(self, instance_ids: Collection[str]) -> Collection[str]:
+        """Those of the instances whose agents have been heard of in the last minutes."""
+
+    def launch(self, launch: Launch) -> str:
         """Launch once per bastion and generation; returns the instance id. Raises BastionCapacityError."""
 
     def start(self, instance_id: str) -> None: ...
+
+    def reboot(self, instance_id: str) -> None: ...
 
     def stop(self, instance_id: str) -> None: ...
 
@@ -150,6 +180,9 @@ class Tunnels(Protocol):
     """SSM sessions."""
 
     def open_tunnels(self, instance_id: str) -> Sequence[Tunnel]: ...
+
+    def all_open_tunnels(self) -> Sequence[Tunnel]:
+        """Those on every instance, ours or not."""
 
     def end_tunnel(self, session_id: str) -> None: ...
 
@@ -176,7 +209,10 @@ class Executions(Protocol):
     def wake(self, task_token: str) -> None:
         """Answer a waiting state. The answer carries no facts; a token that waits no more is success."""
 
-    def is_running(self, name: str) -> bool: ...
+    def running(self) -> Collection[str]:
+        """The names of all executions under way. A moment old: one that has just begun may be missing."""
+
+    def find_progress(self, name: str) -> Progress: ...
 
 
 class Notifier(Protocol):
@@ -204,7 +240,7 @@ class Notifier(Protocol):
         """Post the ready message."""
 
     def show_end(self, record: RequestRecord, grant: Grant, connection: ConnectionDetails) -> None:
-        """Bring the ready message and an earlier warning up to date after the end has moved, and tell the holder so."""
+        """Bring the ready message up to date after the end has moved or the bastion was replaced, and tell the holder which."""
 
     def warn_of_end(self, request: AccessRequest, grant: Grant) -> CardReference:
         """Tell the holder that the access ends soon, with a way to extend it."""
@@ -268,6 +304,7 @@ class DatabaseAdmin(Protocol):
 
 
 class AuditTrail(Protocol):
-    """What happened, chained per request."""
+    """What happened, chained per request, or per bastion or person where there is no request."""
 
-    def append(self, request_id: str, event: str, facts: Mapping[str, Any], *, at: datetime) -> None: ...
+    def append(self, trail: str, event: AuditEvent, facts: Mapping[str, Any], *, at: datetime) -> None:
+        """Write an entry, once however often the same happening is told. Raises LedgerUnavailableError."""

@@ -25,10 +25,26 @@ class Settings:
             )
         return value
 
+    def _of_lambda(self, name: str) -> str:
+        value = self._environment.get(name)
+        if not value:
+            raise SettingsError(f"{name} is not set. Lambda sets it for every function.")
+        return value
+
+    @property
+    def stage(self) -> str:
+        """Which deployment this is; a part of the names of what the stack makes."""
+        return self._text("STAGE")
+
     @property
     def table(self) -> str:
         """The ledger's DynamoDB table."""
         return self._text("TABLE")
+
+    @property
+    def audit_log(self) -> str:
+        """The log group that holds a line for each entry of the audit trail."""
+        return self._text("AUDIT_LOG")
 
     @property
     def state_machine(self) -> str:
@@ -37,7 +53,7 @@ class Settings:
 
     @property
     def launch_template(self) -> str:
-        """The name of the bastions' launch template."""
+        """What the names of the groups' launch templates begin with."""
         return self._text("LAUNCH_TEMPLATE")
 
     @property
@@ -49,11 +65,6 @@ class Settings:
     def slack_secret(self) -> str:
         """The id of Slack's secret in Secrets Manager."""
         return self._text("SLACK_SECRET")
-
-    @property
-    def slack_app(self) -> str:
-        """The id of our Slack app; requests meant for another app are refused."""
-        return self._text("SLACK_APP")
 
     @property
     def slack_api(self) -> str:
@@ -81,17 +92,45 @@ class Settings:
         return self._environment.get("DRAWBRIDGE_DATABASE_ADDRESS") or None
 
     @property
+    def aws_region(self) -> str:
+        """The region that the function runs in, from where boto3 has it."""
+        return self._of_lambda("AWS_DEFAULT_REGION")
+
+    @property
+    def aws_credentials(self) -> tuple[str, str, str | None]:
+        """Access key, secret key and session token of the function's role."""
+        token = self._environment.get("AWS_SESSION_TOKEN") or None
+        return self._of_lambda("AWS_ACCESS_KEY_ID"), self._of_lambda("AWS_SECRET_ACCESS_KEY"), token
+
+    @property
+    def aws_endpoint(self) -> str | None:
+        """Where all of AWS is, for a machine that has none."""
+        return self._environment.get("AWS_ENDPOINT_URL") or None
+
+    @property
+    def aws_read_seconds(self) -> int:
+        """How long the endpoint waits for an answer of AWS, where it is emulated; 0 for as long as the endpoint can afford."""
+        return self._seconds("AWS_READ_SECONDS") or 0
+
+    @property
+    def trace(self) -> str | None:
+        """The X-Ray header of the invocation under way; Lambda sets it anew for each."""
+        return self._environment.get("_X_AMZN_TRACE_ID") or None
+
+    def _seconds(self, variable: str) -> int | None:
+        text = self._environment.get(f"DRAWBRIDGE_{variable}")
+        if text is not None and not text.isdecimal():
+            raise SettingsError(f"DRAWBRIDGE_{variable} must be a whole number of seconds, not '{text[:40]}'.")
+        return None if text is None else int(text)
+
+    @property
     def durations(self) -> Durations:
         """The default durations, each replaced by ``DRAWBRIDGE_<NAME>_SECONDS`` where that is set."""
         changed: dict[str, int] = {}
         for name in DURATION_NAMES:
             variable = f"{name.upper()}_SECONDS"
-            text = self._environment.get(f"DRAWBRIDGE_{variable}")
-            if text is None:
-                continue
-            if not text.isdecimal():
-                raise SettingsError(f"DRAWBRIDGE_{variable} must be a whole number of seconds, not '{text[:40]}'.")
-            changed[name] = int(text)
+            if (seconds := self._seconds(variable)) is not None:
+                changed[name] = seconds
         return replace(DURATIONS, **changed)
 
 

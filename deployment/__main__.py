@@ -1,42 +1,39 @@
-"""`python -m deployment`: the operator's program. It prints what somebody else has to run, and never runs it itself."""
+"""`python -m deployment`: the operator's program. Only the module of the verb that is asked for is loaded."""
 
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from importlib import import_module
 
 from chalicelib.domain.errors import AccessError
-from chalicelib.settings import current_settings
-from deployment import location, manifest
+from deployment.programs import require_interpreter
 
-_MAJORS = range(14, 19)
-_MANIFEST = """
-Print the manifest of the Slack app, with the API's address filled in and no scope that this catalogue does not need. Paste it
-where Slack's "Create an app" offers "From an app manifest".
-"""
-_CHECK = """
-Connect to the location's database as Drawbridge's login, with your own AWS identity, and print for each right whether it is
-there. What is missing is followed by the statement or command that repairs it. Nothing is changed. Connecting wakes a
-cluster that sleeps.
-"""
-_CHECK_ENDS = """
-Your AWS identity needs rds:DescribeDBClusters, rds:DescribeDBInstances, rds:DescribeBlueGreenDeployments, and rds-db:connect
-as the login drawbridge. Exit status: 0 ready, 1 not ready or not to be checked.
-"""
+_VERBS = {
+    "package": "build what a deployment puts on AWS, and check it; nothing is deployed",
+    "deploy": "put a stage on AWS, or bring it up to date",
+    "destroy": "end every grant, then remove a stage from AWS",
+    "doctor": "tick what a stage needs, and say the next step",
+    "location": "what a location needs",
+    "manifest": "print the Slack app's manifest, ready to be pasted",
+    "audit": "prove or hand out what happened",
+}
+"""Each has a module of its name, with ``add_arguments`` and a function of its name."""
+_ACTIONS = {
+    "audit": {
+        "verify": "say whether every trail is whole, and as it was witnessed when it was written",
+        "export": "print every entry as a line of JSON",
+    }
+}
+"""Where the module has a function for each of several."""
+_COMPILING = {"package", "deploy"}
 
 
 def main(arguments: Sequence[str]) -> int:
     """Returns the exit status: 0 done, 1 with what to correct, 130 ended by Ctrl-C."""
-    given = _parser().parse_args(arguments)
     try:
-        if given.area == "manifest":
-            return manifest.print_manifest(given.url, catalogue=given.locations)
-        found = location.find_location(given.name, catalogue=given.locations)
-        if given.verb == "sql":
-            return location.print_sql(found, major=given.postgresql, isolate=given.isolation)
-        return location.print_check(
-            found, catalogue=given.locations, address=given.address, certificates=given.certificates
-        )
+        given = _parser(arguments).parse_args(arguments)
+        status: int = given.run(given)
     except AccessError as error:
         print(error, file=sys.stderr)
         return 1
@@ -46,61 +43,34 @@ def main(arguments: Sequence[str]) -> int:
     except BrokenPipeError:  # whoever read along has gone; Python would complain once more at the end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    """The whole program's parser. Only the verb that is asked for gets its arguments, for they come with its module."""
+    asked = next((each for each in arguments if not each.startswith("-")), "")
     parser = argparse.ArgumentParser(prog="python -m deployment", description="Run Drawbridge.")
-    areas = parser.add_subparsers(dest="area", required=True)
-    verbs = areas.add_parser("location", help="what a location needs").add_subparsers(dest="verb", required=True)
-    reading = argparse.ArgumentParser(add_help=False)
-    reading.add_argument(
-        "--locations",
-        metavar="FILE",
-        default=os.environ.get("LOCATIONS", ""),
-        help="the catalogue; $LOCATIONS unless it is given",
-    )
-    app = areas.add_parser(
-        "manifest",
-        parents=[reading],
-        help="print the Slack app's manifest, ready to be pasted",
-        description=_MANIFEST,
-    )
-    app.add_argument("url", metavar="URL", help="where the API is, as the deployment printed it")
-    common = argparse.ArgumentParser(add_help=False, parents=[reading])
-    common.add_argument("name", metavar="NAME", help="the location's name in the catalogue")
-    sql = verbs.add_parser(
-        "sql",
-        parents=[common],
-        help="print the SQL that the owner of a location's database runs once",
-        description="Print the SQL that the owner of a location's database runs once. Nothing is run.",
-    )
-    sql.add_argument("--postgresql", type=int, choices=_MAJORS, default=16, help="the server's major version (16)")
-    sql.add_argument(
-        "--isolation",
-        metavar="DATABASE",
-        help="print instead what the owner of this other database of the server runs, so that not everybody may connect to it",
-    )
-    check = verbs.add_parser(
-        "check",
-        parents=[common],
-        help="say which rights a location lacks, and what repairs each",
-        description=_CHECK,
-        epilog=_CHECK_ENDS,
-    )
-    check.add_argument(
-        "--address",
-        metavar="HOST[:PORT]",
-        default="",
-        help="where the endpoint is really reached, such as 127.0.0.1:56789 for a tunnel; the certificate must still bear "
-        "the endpoint's name",
-    )
-    check.add_argument(
-        "--certificates",
-        metavar="FILE",
-        default=os.path.expandvars(current_settings().certificate_bundle),
-        help="the RDS certificate bundle (%(default)s)",
-    )
+    verbs = parser.add_subparsers(dest="area", required=True)
+    for name, summary in _VERBS.items():
+        verb = verbs.add_parser(name, help=summary)
+        if name == asked:
+            if name in _COMPILING:
+                require_interpreter()
+            module = import_module(f"deployment.{name}")
+            for run, given in _actions(name, verb):
+                given.set_defaults(run=getattr(module, run))
+                module.add_arguments(given)
     return parser
+
+
+def _actions(name: str, verb: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """The functions that a verb's module runs, and the parser of each."""
+    if name not in _ACTIONS:
+        yield name, verb
+        return
+    actions = verb.add_subparsers(dest="verb", required=True)
+    for action, summary in _ACTIONS[name].items():
+        yield action, actions.add_parser(action, help=summary)
 
 
 if __name__ == "__main__":

@@ -5,42 +5,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from botocore.exceptions import (
-    ClientError,
-    CredentialRetrievalError,
-    LoginError,
-    NoCredentialsError,
-    PartialCredentialsError,
-    ProfileNotFound,
-    SSOError,
-    TokenRetrievalError,
-)
-
-from chalicelib.aws.clients import error_code, translated
+from chalicelib.aws.errors import translated
 from chalicelib.aws.instances import RdsDirectory
-from chalicelib.domain.errors import DatabaseNotFoundError, DatabaseUnavailableError, SettingsError
+from chalicelib.domain.errors import DatabaseNotFoundError, DatabaseUnavailableError
 from chalicelib.domain.instances import DatabaseInstances, require_own_endpoints
 from chalicelib.domain.locations import DatabaseKind, Location
 from chalicelib.domain.roles import PROVISIONER
 from chalicelib.postgres.setup_check import Finding, Mark
+from deployment.account import find_useless_identity
 
-_NO_IDENTITY = (
-    CredentialRetrievalError,
-    LoginError,
-    NoCredentialsError,
-    PartialCredentialsError,
-    ProfileNotFound,
-    SSOError,
-    TokenRetrievalError,
-)
-_REFUSED_IDENTITY = {
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "InvalidClientTokenId",
-    "RequestExpired",
-    "SignatureDoesNotMatch",
-    "UnrecognizedClientException",
-}
 _OVER = {"SWITCHOVER_COMPLETED", "DELETING"}
 """A blue/green deployment after which nothing more happens to its source."""
 
@@ -57,6 +30,8 @@ class Hosting:
     resource: str
     major: int
     has_iam_authentication: bool
+    security_groups: tuple[str, ...] = ()
+    """The ids of those that guard its port."""
 
     @property
     def connect_arn(self) -> str:
@@ -83,6 +58,7 @@ def describe_hosting(location: Location, rds: Rds) -> Hosting:
         resource=found["DbClusterResourceId" if is_cluster else "DbiResourceId"],
         major=int(found["EngineVersion"].partition(".")[0]),
         has_iam_authentication=found.get("IAMDatabaseAuthenticationEnabled", False),
+        security_groups=tuple(group["VpcSecurityGroupId"] for group in found.get("VpcSecurityGroups", [])),
     )
 
 
@@ -153,11 +129,6 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except DatabaseUnavailableError as error:
-        cause = error.__cause__
-        code = error_code(cause) if isinstance(cause, ClientError) else ""
-        if isinstance(cause, _NO_IDENTITY) or code in _REFUSED_IDENTITY:
-            raise SettingsError(
-                f"There are no AWS credentials that AWS accepts ({code or type(cause).__name__}). Sign in, for example with: "
-                "aws sso login. Then name the profile in AWS_PROFILE."
-            ) from error
+        if (useless := find_useless_identity(error.__cause__)) is not None:
+            raise useless from error
         raise

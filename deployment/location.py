@@ -1,5 +1,6 @@
 """The verbs of a location: what its owner has to run, and whether it is ready."""
 
+import argparse
 import os
 import shlex
 import socket
@@ -26,11 +27,27 @@ from chalicelib.domain.roles import PROVISIONER
 from chalicelib.postgres.connections import Connector, is_full, is_refusal, reason_of
 from chalicelib.postgres.owner_setup import isolation_setup, owner_setup
 from chalicelib.postgres.setup_check import Finding, Mark, Subject, examine, judge_refused_login
+from chalicelib.settings import current_settings
+from deployment import user_policy
+from deployment.certificates import BUNDLE_URL
 from deployment.hosting import Hosting, describe_hosting, examine_hosting
 
 _CONNECT_SECONDS = 20
 """For each of the tries: a sleeping cluster goes on waking up between them."""
-_BUNDLE = "https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem"
+_MAJORS = range(14, 19)
+_POLICY = """
+Print the policy that lets a person of the catalogue connect to a location with token = "local", as exactly their own users.
+Attach it to that person's AWS identity; nothing is attached here.
+"""
+_CHECK = """
+Connect to the location's database as Drawbridge's login, with your own AWS identity, and print for each right whether it is
+there. What is missing is followed by the statement or command that repairs it. Nothing is changed. Connecting wakes a
+cluster that sleeps.
+"""
+_CHECK_ENDS = """
+Your AWS identity needs rds:DescribeDBClusters, rds:DescribeDBInstances, rds:DescribeBlueGreenDeployments, and rds-db:connect
+as the login drawbridge. Exit status: 0 ready, 1 not ready or not to be checked.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +74,74 @@ class Address:
         return cls(ip=ip, port=port)
 
 
+def add_locations_argument(parser: argparse.ArgumentParser) -> None:
+    """Which catalogue is read."""
+    parser.add_argument(
+        "--locations",
+        metavar="FILE",
+        default=os.environ.get("LOCATIONS", ""),
+        help="the catalogue; $LOCATIONS unless it is given",
+    )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verbs of a location, each with its own arguments."""
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    common = argparse.ArgumentParser(add_help=False)
+    add_locations_argument(common)
+    common.add_argument("name", metavar="NAME", help="the location's name in the catalogue")
+    sql = verbs.add_parser(
+        "sql",
+        parents=[common],
+        help="print the SQL that the owner of a location's database runs once",
+        description="Print the SQL that the owner of a location's database runs once. Nothing is run.",
+    )
+    sql.add_argument("--postgresql", type=int, choices=_MAJORS, default=16, help="the server's major version (16)")
+    sql.add_argument(
+        "--isolation",
+        metavar="DATABASE",
+        help="print instead what the owner of this other database of the server runs, so that not everybody may connect to it",
+    )
+    policy = verbs.add_parser(
+        "policy",
+        parents=[common],
+        help="print a person's right to connect with tokens of their own",
+        description=_POLICY,
+    )
+    user_policy.add_arguments(policy)
+    check = verbs.add_parser(
+        "check",
+        parents=[common],
+        help="say which rights a location lacks, and what repairs each",
+        description=_CHECK,
+        epilog=_CHECK_ENDS,
+    )
+    check.add_argument(
+        "--address",
+        metavar="HOST[:PORT]",
+        default="",
+        help="where the endpoint is really reached, such as 127.0.0.1:56789 for a tunnel; the certificate must still bear "
+        "the endpoint's name",
+    )
+    check.add_argument(
+        "--certificates",
+        metavar="FILE",
+        default=os.path.expandvars(current_settings().certificate_bundle),
+        help="the RDS certificate bundle (%(default)s)",
+    )
+
+
+def location(given: argparse.Namespace) -> int:
+    """Run the verb that was given. Returns its exit status. Raises AccessError."""
+    catalogue = read_catalogue(given.locations)
+    found = catalogue.require_location(given.name)
+    if given.verb == "sql":
+        return print_sql(found, major=given.postgresql, isolate=given.isolation)
+    if given.verb == "policy":
+        return user_policy.print_policy(found, given.person, catalogue=catalogue)
+    return print_check(found, catalogue=given.locations, address=given.address, certificates=given.certificates)
+
+
 def read_catalogue(catalogue: str) -> Catalogue:
     """What the catalogue's file says. Raises CatalogueError."""
     if not catalogue:
@@ -68,11 +153,6 @@ def read_catalogue(catalogue: str) -> Catalogue:
     except (OSError, UnicodeDecodeError) as error:
         raise CatalogueError(file=catalogue, key="(the file)", reason=f"cannot be read: {error}") from error
     return load_catalogue(text, file=catalogue)
-
-
-def find_location(name: str, *, catalogue: str) -> Location:
-    """The location of that name in the catalogue's file. Raises CatalogueError and UnknownLocationError."""
-    return read_catalogue(catalogue).require_location(name)
 
 
 def print_sql(location: Location, *, major: int, isolate: str | None) -> int:
@@ -193,5 +273,5 @@ def _require_file(certificates: str) -> None:
     if not os.access(certificates, os.R_OK):
         raise SettingsError(
             f"The certificates {certificates} cannot be read. Give --certificates, or fetch them: "
-            f"curl --output {shlex.quote(certificates)} {_BUNDLE}"
+            f"curl --output {shlex.quote(certificates)} {BUNDLE_URL}"
         )

@@ -1,5 +1,6 @@
 """The manifest of a deployment's Slack app: its own address filled in, and no scope that it does not use."""
 
+import argparse
 import json
 import re
 import sys
@@ -8,17 +9,33 @@ from typing import Any
 
 from chalicelib import slack
 from chalicelib.domain.errors import SettingsError
-from deployment.location import read_catalogue
+from deployment.location import add_locations_argument, read_catalogue
 
 _MANIFEST = Path(slack.__path__[0]) / "manifest.json"
 _PLACE, _EVENTS = "https://API", "/slack/events"
 _ADDRESS = re.compile(r"https://(?:[a-z0-9-]+\.)+[a-z]{2,}(?::\d+)?(?:/[\w.~-]+)*", re.ASCII | re.IGNORECASE)
 _GROUPS_SCOPE = "usergroups:read"
 _USAGE = "Give the address that the deployment printed, such as https://abc123.execute-api.eu-west-1.amazonaws.com/api."
+_ABOUT = """
+Print the manifest of the Slack app, with the API's address filled in and no scope that this catalogue does not need. Paste it
+where Slack's "Create an app" offers "From an app manifest".
+"""
 _NO_CATALOGUE = (
     "No catalogue is named, so the manifest lacks the scope usergroups:read. If yours has approver_groups, set LOCATIONS or "
     "give --locations."
 )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where the API is, and whose manifest."""
+    parser.description = _ABOUT
+    add_locations_argument(parser)
+    parser.add_argument("url", metavar="URL", help="where the API is, as the deployment printed it")
+
+
+def manifest(given: argparse.Namespace) -> int:
+    """Print the manifest. Returns the exit status. Raises SettingsError and CatalogueError."""
+    return print_manifest(given.url, catalogue=given.locations)
 
 
 def print_manifest(url: str, *, catalogue: str) -> int:

@@ -19,6 +19,7 @@ from werkzeug.wrappers import Request, Response
 
 from local import strict_asl
 from local.api_gateway import http_response, proxy_event
+from local.aws_calls import INVOKE, AwsCall, access_denied, read_call
 from local.ec2_delays import Ec2Delays
 from local.lambdas import Handler, Lambdas
 
@@ -35,11 +36,13 @@ class LocalAws:
 
     `handlers` is looked up at each call: import ours after `start()`; the one named APIHandler gets the API's requests.
     `ssm` has OPERATIONS, the names it answers, and handle(operation, request, access_key_id); its errors have `code` and
-    `message`. Ending takes `stop_seconds` at most; moto's sleep before a Retry may outlast it, and then does nothing.
+    `message`. `authorize` says why a signed call may not be made, or None. Ending takes `stop_seconds` at most; moto's sleep
+    before a Retry may outlast it, and then does nothing.
     """
 
     handlers: Mapping[str, Handler]
     ssm: Any = None
+    authorize: Callable[[AwsCall], str | None] | None = None
     pending_seconds: float = 0.0
     stopping_seconds: float = 0.0
     clock: Callable[[], float] = time.monotonic
@@ -86,8 +89,11 @@ class LocalAws:
     def _answer(self, request: Request) -> Response:
         threading.current_thread().name = f"local-aws request {request.path}"
         body = request.get_data()  # before any lock: a slow client must not hold up the others
+        call = read_call(request, body)
+        if call and self.authorize and (refusal := self.authorize(call)):
+            return access_denied(call, refusal)
         target, _, operation = request.headers.get("X-Amz-Target", "").partition(".")
-        if invoked := re.fullmatch("/2015-03-31/functions/(.+)/invocations", request.path):
+        if invoked := INVOKE.fullmatch(request.path):
             kind = request.headers.get("X-Amz-Invocation-Type", "RequestResponse")
             return self._lambdas.invoke(invoked[1], body, kind)
         if request.path.startswith(f"/{STAGE}/"):
@@ -97,7 +103,7 @@ class LocalAws:
         if target == "AWSStepFunctions" and (fault := _find_fault(operation, request.get_json(force=True))):
             return _refusal(*fault)
         if target == "AmazonSSM" and self.ssm is not None and operation in self.ssm.OPERATIONS:
-            return self._session_call(operation, request)
+            return self._session_call(operation, request, call.access_key_id if call else "")
         request.environ["wsgi.input"] = BytesIO(body)
         try:
             with self._moto_lock:  # moto's writes are not atomic
@@ -105,10 +111,9 @@ class LocalAws:
         except NotImplementedError as error:
             return Response(f"<html>Not implemented by moto: {error}</html>", 501)
 
-    def _session_call(self, operation: str, request: Request) -> Response:
-        key = re.search("Credential=([^/]+)", request.headers.get("Authorization", ""))
+    def _session_call(self, operation: str, request: Request, access_key_id: str) -> Response:
         try:
-            answer = self.ssm.handle(operation, request.get_json(force=True), key[1] if key else "")
+            answer = self.ssm.handle(operation, request.get_json(force=True), access_key_id)
         except Exception as error:
             if not hasattr(error, "code") or not hasattr(error, "message"):
                 raise

@@ -8,25 +8,18 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from chalicelib.domain.roles import PERSON_PREFIX, PROVISIONER
 from chalicelib.observability import logger
-from local import seed
+from local import seed, stack
 from local.aws import API_FUNCTION
-from local.iam_proxy import Credentials
+from local.identities import SECRET, access_key_of
 from local.lambdas import load_handler
 
-KEY = "AKIALOCALFUNCTIONS00"
-CREDENTIALS = Credentials(
-    secret_access_key="local-function-secret",
-    session_token=None,
-    may_connect=lambda user: user == PROVISIONER or user.startswith(PERSON_PREFIX),
-)
 _OURS = ("chalicelib.functions", "chalicelib.aws")
 
 
 def aws_settings(endpoint_url: str, nowhere: Path) -> dict[str, str | None]:
-    """The AWS variables of a function, and none of whoever runs this; None unsets one."""
-    settings = {"ENDPOINT_URL": endpoint_url, "ACCESS_KEY_ID": KEY, "SECRET_ACCESS_KEY": CREDENTIALS.secret_access_key}
+    """The AWS variables of the Slack endpoint, and none of whoever runs this; None unsets one."""
+    settings = {"ENDPOINT_URL": endpoint_url, "ACCESS_KEY_ID": access_key_of(API_FUNCTION), "SECRET_ACCESS_KEY": SECRET}
     settings |= {"DEFAULT_REGION": seed.REGION, "CONFIG_FILE": str(nowhere), "SHARED_CREDENTIALS_FILE": str(nowhere)}
     return {f"AWS_{name}": settings.get(name) for name in (*settings, "PROFILE", "SESSION_TOKEN", "REGION")}
 
@@ -35,8 +28,14 @@ def function_settings(
     *, state_machine: str, slack_api: str, catalogue: Path, certificates: Path, seconds: Mapping[str, int]
 ) -> dict[str, str]:
     """Our own variables of a function; ``seconds`` replaces durations by name."""
-    settings = {"TABLE": seed.TABLE, "STATE_MACHINE": state_machine, "LAUNCH_TEMPLATE": seed.LAUNCH_TEMPLATE}
-    settings |= {"SLACK_SECRET": seed.SECRET, "SLACK_APP": seed.APP, "SLACK_API": slack_api}
+    settings = {
+        "TABLE": seed.TABLE,
+        "AUDIT_LOG": seed.AUDIT_LOG,
+        "STATE_MACHINE": state_machine,
+        "LAUNCH_TEMPLATE": stack.STACK,
+        "STAGE": stack.STAGE,
+    }
+    settings |= {"SLACK_SECRET": seed.SECRET, "SLACK_API": slack_api, "AWS_READ_SECONDS": "15"}
     settings |= {"CERTIFICATE_BUNDLE": str(certificates), "DATABASE_CERTIFICATES": str(certificates)}
     settings |= {"CATALOGUE": str(catalogue), "DATABASE_ADDRESS": "127.0.0.1", "ISSUE_TOKEN_FUNCTION": "IssueToken"}
     settings |= {f"{name}_SECONDS": str(number) for name, number in seconds.items()}
@@ -44,13 +43,17 @@ def function_settings(
 
 
 def load_functions() -> dict[str, Any]:
-    """Every deployed function by its logical id, as at a cold start: nothing is left of what an earlier one remembered."""
+    """Every deployed function by its logical id, each as at a cold start of its own: none remembers what another has read."""
+    app = _load_alone("app.app")
+    functions = [*app.pure_lambda_functions, *app.event_sources]
+    named = {each.name.title().replace("_", ""): _load_alone(each.handler_string) for each in functions}
+    return {API_FUNCTION: app} | named
+
+
+def _load_alone(handler: str) -> Any:
     for name in [name for name in sys.modules if name.startswith(_OURS) or name == "app"]:
         del sys.modules[name]
-    app = load_handler("app.app")
-    functions = [*app.pure_lambda_functions, *app.event_sources]
-    named = {each.name.title().replace("_", ""): load_handler(each.handler_string) for each in functions}
-    return {API_FUNCTION: app} | named
+    return load_handler(handler)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import time
 import traceback
 import uuid
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from importlib import import_module
 from threading import Thread
 from typing import Any
@@ -14,6 +15,7 @@ from werkzeug.wrappers import Response
 
 Handler = Callable[[Any, Any], Any]
 LIMIT_BYTES = {"RequestResponse": 6 * 1024 * 1024, "Event": 256 * 1024}  # AWS takes 1 MB for Event since October 2025
+RUNNING: ContextVar[str] = ContextVar("RUNNING", default="")  # the name of the function that this thread runs
 TIMEOUT_SECONDS = 60.0  # what Chalice deploys for a function that names none
 
 
@@ -44,7 +46,11 @@ class Lambdas:
 
     def call(self, name: str, event: Any, context: LambdaContext | None = None) -> Any:
         """What a function returns for an event, both gone through JSON. Raises what the handler raises."""
-        value = self._handlers[name](json.loads(json.dumps(event)), context or LambdaContext(name))
+        before = RUNNING.set(name)
+        try:
+            value = self._handlers[name](json.loads(json.dumps(event)), context or LambdaContext(name))
+        finally:
+            RUNNING.reset(before)
         return json.loads(json.dumps(value, allow_nan=False))
 
     def invoke(self, function: str, payload: bytes, kind: str = "RequestResponse") -> Response:

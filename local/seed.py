@@ -9,16 +9,15 @@ from typing import Any
 import boto3
 
 from chalicelib.aws.table import WATCH_INDEX
-from chalicelib.domain.catalogue import load_catalogue
+from chalicelib.domain.catalogue import Catalogue, load_catalogue
 from chalicelib.postgres.owner_setup import owner_setup
 from local.postgres import PostgresServer, create_database, create_rds_roles
 from local.slack.api import BOT, SlackUser
 
 REGION, ACCOUNT = "eu-west-1", "123456789012"
-TABLE, SECRET, LAUNCH_TEMPLATE = "drawbridge", "drawbridge/slack", "drawbridge-bastion"
+TABLE, SECRET, AUDIT_LOG = "drawbridge", "drawbridge/slack", "drawbridge-audit"
 TEAM, APP, SIGNING_SECRET, BOT_TOKEN = "T0EXAMPLE", "A0EXAMPLE", "local-signing-secret", "xoxb-local"
 CLUSTER, DATABASES = "my-aurora", {"depotpostgres": "orders", "reports": "totals"}
-IMAGE = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-arm64"
 LOCAL, ROOT = Path(__file__).parent, Path(__file__).parent.parent
 
 # The last five: a guest, a bot, somebody who has left, and two of other workspaces who share a channel with us.
@@ -68,7 +67,7 @@ def seed_cluster(port: int) -> str:
 
 
 def seed_account() -> dict[str, str]:
-    """The ledger, Slack's secret, two subnets and the bastions' launch template; returns the subnets' ids by name."""
+    """The ledger, Slack's secret and two subnets; returns the subnets' ids by name."""
     keys = [("pk", "HASH"), ("sk", "RANGE")], [("watch", "HASH"), ("ends_at", "RANGE")]
     main, watch = ([{"AttributeName": name, "KeyType": kind} for name, kind in pair] for pair in keys)
     boto3.client("dynamodb").create_table(
@@ -80,12 +79,10 @@ def seed_account() -> dict[str, str]:
             {"IndexName": WATCH_INDEX, "KeySchema": watch, "Projection": {"ProjectionType": "ALL"}}
         ],
     )
-    secret = json.dumps({"signing_secret": SIGNING_SECRET, "bot_token": BOT_TOKEN})
+    secret = json.dumps({"app_id": APP, "signing_secret": SIGNING_SECRET, "bot_token": BOT_TOKEN})
     boto3.client("secretsmanager").create_secret(Name=SECRET, SecretString=secret)
-    image = boto3.client("ssm").get_parameter(Name=IMAGE)["Parameter"]["Value"]
-    template = {"ImageId": image, "InstanceType": "t4g.nano", "MetadataOptions": {"HttpTokens": "required"}}
+    boto3.client("logs").create_log_group(logGroupName=AUDIT_LOG)
     ec2: Any = boto3.client("ec2")
-    ec2.create_launch_template(LaunchTemplateName=LAUNCH_TEMPLATE, LaunchTemplateData=template)
     vpc, blocks = (
         ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"],
         {"subnet-a": "10.0.1.0/24", "subnet-b": "10.0.2.0/24"},
@@ -93,27 +90,13 @@ def seed_account() -> dict[str, str]:
     return {name: ec2.create_subnet(VpcId=vpc, CidrBlock=block)["Subnet"]["SubnetId"] for name, block in blocks.items()}
 
 
-def create_state_machine() -> str:
-    """The workflow from the very file that is deployed, each function's ARN filled in; returns its ARN."""
-    arn = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:"
-    text = (ROOT / "statemachines" / "access_request.asl.json").read_text(encoding="utf-8")
-    stepfunctions: Any = boto3.client("stepfunctions")
-    return str(
-        stepfunctions.create_state_machine(
-            name="access_request",
-            definition=re.sub(r"\$\{(\w+)Arn\}", arn + r"\1", text),
-            roleArn=f"arn:aws:iam::{ACCOUNT}:role/workflow",
-        )["stateMachineArn"]
-    )
-
-
-def write_catalogue(target: Path, *, subnets: Mapping[str, str], ports: Mapping[str, int], more: str = "") -> None:
-    """The workspace's catalogue, and more, with the subnets' real ids and other ports by location. Raises CatalogueError."""
+def write_catalogue(target: Path, *, subnets: Mapping[str, str], ports: Mapping[str, int], more: str = "") -> Catalogue:
+    """The workspace's catalogue, and more, with the subnets' real ids and other ports by location. CatalogueError."""
     text = (LOCAL / "catalogue.toml").read_text(encoding="utf-8") + more
     for name, subnet in subnets.items():
         text = text.replace(f'"{name}"', f'"{subnet}"')
     for location, port in ports.items():
         head, section, tail = text.partition(f"[locations.{location}]")
         text = head + section + re.sub(r"port = \d+", f"port = {port}", tail, count=1)
-    load_catalogue(text, file="local/catalogue.toml")
     target.write_text(text, encoding="utf-8")
+    return load_catalogue(text, file="local/catalogue.toml")

@@ -15,11 +15,13 @@ from typing import Any, Self
 import boto3
 from moto.ec2.models import ec2_backends
 
-from local import seed
+from local import seed, stack
 from local.aws import LocalAws
+from local.aws_calls import AwsCall
 from local.behind import Behind
-from local.functions import CREDENTIALS, KEY, aws_settings, environment, function_settings, load_functions, logs_to
+from local.functions import aws_settings, environment, function_settings, load_functions, logs_to
 from local.iam_proxy import CertificateAuthority, IamProxy
+from local.identities import find_credentials, own_credentials
 from local.postgres import PostgresServer, find_bin_directory
 from local.shells import Shells, principal_of
 from local.slack.api import SlackStandIn
@@ -27,14 +29,17 @@ from local.ssm.server import Instance, SessionManager
 from local.ticker import Ticker
 
 HOUSEKEEPING = ("StopIdleBastions", "ReconcileGrants")
-SHORT = {"ACCESS": 5, "APPROVAL_WAIT": 60, "PREPARATION": 60, "IDLE_GRACE": 0, "STOP_SETTLING": 1, "LEASE_MARGIN": 30}
+SHORT = {"ACCESS": 8, "APPROVAL_WAIT": 60, "PREPARATION": 60, "IDLE_GRACE": 0, "STOP_SETTLING": 1, "LEASE_MARGIN": 30}
 """Seconds, by the names of the default durations."""
 TICK = {"version": "0", "id": "local", "detail-type": "Scheduled Event", "source": "aws.events", "detail": {}}
 TICK |= {"account": seed.ACCOUNT, "time": "2026-01-01T00:00:00Z", "region": seed.REGION, "resources": []}
 
 
 class Workspace:
-    """A context manager. ``seconds`` replaces durations, ``ports`` the local ports of locations; ``tell`` hears of each part."""
+    """A context manager. ``seconds`` replaces durations, ``ports`` the local ports of locations; ``tell`` hears of each part.
+
+    ``authorize`` says of each call to AWS why it may not be made, or None.
+    """
 
     def __init__(
         self,
@@ -44,9 +49,10 @@ class Workspace:
         pending_seconds: float = 0.6,
         more_catalogue: str = "",
         tell: Callable[[str], object] = str,
+        authorize: Callable[[AwsCall], str | None] | None = None,
     ) -> None:
         self._seconds, self._ports, self._pending_seconds, self._tell = seconds, ports or {}, pending_seconds, tell
-        self._more_catalogue = more_catalogue
+        self._more_catalogue, self._authorize = more_catalogue, authorize
         self._running_since: dict[str, datetime] = {}
         self._runs: list[float] = []
         self.handlers: dict[str, Any] = {}
@@ -69,9 +75,9 @@ class Workspace:
         seed.seed_databases(self.database)
         authority, self.certificates = CertificateAuthority(), self.directory / "rds-global-bundle.pem"
         authority.write(self.certificates)
-        keys, clock = {KEY: CREDENTIALS}, partial(datetime.now, UTC)
+        find, clock = partial(find_credentials, authorize=self._authorize), partial(datetime.now, UTC)
         self.proxy = IamProxy(
-            server=self.database, region=seed.REGION, authority=authority, find_credentials=keys.get, clock=clock
+            server=self.database, region=seed.REGION, authority=authority, find_credentials=find, clock=clock
         )
         self.proxy.start()
         parts.callback(self.proxy.stop)
@@ -88,8 +94,11 @@ class Workspace:
         parts.enter_context(self.sessions)
         self._tell("AWS")
         seconds = {"pending_seconds": self._pending_seconds, "stopping_seconds": self._pending_seconds / 2}
-        self.aws = parts.enter_context(LocalAws(handlers=self.handlers, ssm=self.sessions, **seconds))
+        self.aws = parts.enter_context(
+            LocalAws(handlers=self.handlers, ssm=self.sessions, authorize=self._authorize, **seconds)
+        )
         parts.enter_context(environment(aws_settings(self.aws.endpoint_url, self.directory / "nowhere")))
+        parts.enter_context(own_credentials())
         self.endpoint = seed.seed_cluster(self.proxy.port)
         self.proxy.add_host(self.endpoint)
         targets[self.endpoint, self.proxy.port] = ("127.0.0.1", self.proxy.port)
@@ -98,8 +107,11 @@ class Workspace:
         self.slack = parts.enter_context(_slack(self.aws.api_url))
         self._tell("functions")
         catalogue = self.directory / "catalogue.toml"
-        seed.write_catalogue(catalogue, subnets=seed.seed_account(), ports=self._ports, more=self._more_catalogue)
-        self.state_machine = seed.create_state_machine()
+        subnets = seed.seed_account()
+        loaded = seed.write_catalogue(catalogue, subnets=subnets, ports=self._ports, more=self._more_catalogue)
+        stack.create_launch_templates(loaded)
+        self.sessions.documents += stack.session_documents(loaded, self.endpoint, self.proxy.port)
+        self.state_machine = stack.create_state_machine()
         self.slack.behind = Behind(
             state_machine=self.state_machine,
             states_entered=self.states_entered,
@@ -115,7 +127,7 @@ class Workspace:
             seconds=self._seconds,
         )
         parts.enter_context(environment(settings))
-        self.handlers |= load_functions()
+        self.handlers |= stack.name_functions(load_functions(), loaded)
         ticker = Ticker(0.5, [partial(self.aws.invoke, name, TICK) for name in HOUSEKEEPING])
         ticker.start()
         parts.callback(ticker.stop)

@@ -4,3 +4,5 @@ from hypothesis import settings
 
 settings.register_profile("drawbridge", database=None, deadline=None)
 settings.load_profile("drawbridge")
+
+pytest_plugins = ["tests.privileges.suite"]

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from chalicelib.defaults import DURATIONS
-from chalicelib.domain.bastions import Bastion, InstanceStatus
+from chalicelib.domain.bastions import Bastion, InstanceStatus, Launch
 from chalicelib.domain.catalogue import Catalogue
 from chalicelib.domain.connections import ConnectionDetails
 from chalicelib.domain.decisions import Decision, DecisionRecord, Verdict
@@ -210,6 +210,16 @@ def a_bastion(**changes: Any) -> Bastion:
     return replace(Bastion(name="main"), **changes)
 
 
+def a_launch(subnet: str = "subnet-a", **changes: Any) -> Launch:
+    """The first launch of the bastion ``main``, on the cheapest type."""
+    return replace(
+        Launch(
+            bastion="main", group="main", generation=0, subnet=subnet, instance_type="t4g.nano", is_last_of_round=False
+        ),
+        **changes,
+    )
+
+
 def a_connected_instance(**changes: Any) -> InstanceStatus:
     """An instance through which people can tunnel."""
     return replace(InstanceStatus(ec2="running", is_connected=True, agent_version=NEW_AGENT), **changes)
@@ -220,6 +230,7 @@ def a_tunnel(**changes: Any) -> Tunnel:
     return replace(
         Tunnel(
             session_id="alice-0123456789abcdef0",
+            instance_id="i-1",
             owner="arn:aws:sts::123456789012:assumed-role/Developer/alice@example.com",
             reason=REQUEST_ID,
             started_at=FRIDAY_NOON,
@@ -277,6 +288,7 @@ def a_connection(grant: Grant | None = None, **changes: Any) -> ConnectionDetail
             facts=(grant or a_grant()).facts,
             instance_id="i-0123456789abcdef0",
             writer=WRITER,
+            stage="example",
             certificate_bundle="$HOME/rds-global-bundle.pem",
         ),
         **changes,

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from chalicelib.defaults import DURATIONS, Durations
-from chalicelib.domain.bastions import Bastion, BastionState, InstanceStatus
+from chalicelib.defaults import DURATIONS, LEASES_PER_BASTION, Durations
+from chalicelib.domain.audit import AuditEvent
+from chalicelib.domain.bastions import Bastion, BastionState, InstanceStatus, Launch, ListedInstance
 from chalicelib.domain.cards import CardReference
 from chalicelib.domain.catalogue import Catalogue
 from chalicelib.domain.connections import ConnectionDetails
@@ -29,9 +30,10 @@ from chalicelib.domain.errors import (
     SlackUnavailableError,
     UnknownRequestError,
 )
+from chalicelib.domain.executions import Progress
 from chalicelib.domain.grants import Grant, GrantState
 from chalicelib.domain.instances import DatabaseInstances, Endpoint
-from chalicelib.domain.locations import BastionGroup, DatabaseKind
+from chalicelib.domain.locations import DatabaseKind
 from chalicelib.domain.orders import ProvisioningOrder, RevocationOrder
 from chalicelib.domain.overviews import EndedRequest, Overview
 from chalicelib.domain.payloads import from_payload, to_payload
@@ -164,13 +166,22 @@ class FakeRequestLedger(Interleaved):
         self._change(request_id, hold_token=task_token)
         self._did("keep_hold_token")
 
-    def ask_end(self, request_id: str, *, at: datetime) -> None:
+    def ask_end(self, request_id: str, *, at: datetime) -> str | None:
         self._change(request_id, end_asked_at=self._records[request_id].end_asked_at or _kept(at))
+        hold_token = self._records[request_id].hold_token
         self._did("ask_end")
+        return hold_token
 
-    def keep_told(self, request_id: str, *, end: datetime | None = None, warned: datetime | None = None) -> None:
-        told = {"told_end": end, "warned_end": warned}
-        self._change(request_id, **{name: _kept(at) for name, at in told.items() if at is not None})
+    def keep_told(
+        self,
+        request_id: str,
+        *,
+        end: datetime | None = None,
+        warned: datetime | None = None,
+        instance_id: str | None = None,
+    ) -> None:
+        told = {"told_end": end, "warned_end": warned, "told_instance": instance_id}
+        self._change(request_id, **{name: _kept(what) for name, what in told.items() if what is not None})
 
     def keep_tell_try(self, request_id: str, *, at: datetime | None) -> None:
         self._change(request_id, tell_tried_at=at and _kept(at))
@@ -196,6 +207,13 @@ class FakeRequestLedger(Interleaved):
         if self.require_request(request_id).outcome is None:
             self._ended.append(_kept(ended))
             self._change(request_id, outcome=ended.outcome)
+
+    def keep_reported(self, request_id: str) -> None:
+        self._change(request_id, is_reported=True)
+
+    def unreported_requests(self) -> Sequence[str]:
+        waiting = [record.request for record in self._records.values() if not record.is_reported]
+        return [request.request_id for request in sorted(waiting, key=lambda request: request.asked_at)]
 
     def open_request_ids(self, person_id: str) -> Sequence[str]:
         own = [record.request for record in self._open() if record.request.person.person_id == person_id]
@@ -282,7 +300,7 @@ class FakeGrantLedger(Interleaved):
 
 
 def _identity(grant: Grant) -> tuple[Any, ...]:
-    return (grant.facts.request_id, grant.state, grant.ends_at, grant.is_ordered)
+    return (grant.facts.request_id, grant.state, grant.ends_at, grant.is_ordered, grant.instance_id)
 
 
 class FakeBastionLedger(Interleaved):
@@ -301,9 +319,16 @@ class FakeBastionLedger(Interleaved):
         self._did("find_bastion")
         return bastion
 
+    def find_bastions(self, names: Sequence[str]) -> Sequence[Bastion]:
+        found = [self._bastions[name] for name in names if name in self._bastions]
+        self._did("find_bastions")
+        return found
+
     def take_lease(self, name: str, request_id: str, *, until: datetime) -> bool:
         bastion = self._bastions.setdefault(name, Bastion(name=name))
         if bastion.state in {BastionState.STOPPING, BastionState.TERMINATING}:
+            return False
+        if len(bastion.leases) >= LEASES_PER_BASTION and request_id not in bastion.leases:
             return False
         leases = {**bastion.leases, request_id: until}
         self._bastions[name] = _kept(replace(bastion, leases=leases, idle_since=None))
@@ -327,10 +352,11 @@ class FakeBastionLedger(Interleaved):
         standing = self._bastions.get(bastion.name)
         if standing is None or (only_if_unleased and standing.leases):
             return False
-        if (standing.state, standing.generation, standing.instance_id) != (
+        if (standing.state, standing.generation, standing.instance_id, standing.stop_called_at) != (
             seen.state,
             seen.generation,
             seen.instance_id,
+            seen.stop_called_at,
         ):
             return False
         self._bastions[bastion.name] = _kept(
@@ -354,16 +380,20 @@ class FakeBastionHost:
         self.instances: dict[str, InstanceStatus] = {}
         self.calls: list[tuple[str, str]] = []
         self._launches: dict[tuple[str, int], str] = {}
-        self._full_subnets: set[str] = set()
+        self.refused: list[Launch] = []
+        self._full: set[str] = set()
+        self._started_at: dict[str, datetime] = {}
         self._is_answering = True
 
-    def declare_instance(self, instance_id: str, status: InstanceStatus) -> None:
+    def declare_instance(self, instance_id: str, status: InstanceStatus, started_at: datetime | None = None) -> None:
         """EC2 and SSM say this of an instance from now on."""
         self.instances[instance_id] = status
+        if started_at is not None:
+            self._started_at[instance_id] = started_at
 
-    def declare_no_room(self, *subnets: str) -> None:
-        """These subnets have no room, and all others have."""
-        self._full_subnets = set(subnets)
+    def declare_no_room(self, *places: str) -> None:
+        """These subnets, or these types everywhere, have no room, and all others have."""
+        self._full = set(places)
 
     def declare_unanswering(self) -> None:
         """AWS answers nothing from now on."""
@@ -386,20 +416,36 @@ class FakeBastionHost:
         self._answer()
         return self.instances.get(instance_id, InstanceStatus(ec2=None))
 
-    def launch(self, group: BastionGroup, *, generation: int) -> str:
+    def list_instances(self, stage: str) -> Sequence[ListedInstance]:
         self._answer()
-        launched = self._launches.get((group.name, generation))
+        return [
+            ListedInstance(instance_id=name, ec2=status.ec2, started_at=self._started_at.get(name, FRIDAY_NOON))
+            for name, status in self.instances.items()
+            if status.ec2 is not None
+        ]
+
+    def find_online(self, instance_ids: Collection[str]) -> Collection[str]:
+        self._answer()
+        return {name for name in instance_ids if self.instances[name].is_connected}
+
+    def launch(self, launch: Launch) -> str:
+        self._answer()
+        launched = self._launches.get((launch.bastion, launch.generation))
         if launched is not None:
             return launched
-        if group.subnets[generation % len(group.subnets)] in self._full_subnets:
-            raise BastionCapacityError(f"AWS has no room for the bastion {group.name} in this subnet.")
-        instance_id = self._launches[group.name, generation] = f"i-{group.name}{generation}"
+        if {launch.subnet, launch.instance_type} & self._full:
+            self.refused.append(launch)
+            raise BastionCapacityError(f"AWS has no room for the bastion {launch.bastion} in this subnet.")
+        instance_id = self._launches[launch.bastion, launch.generation] = f"i-{launch.bastion}{launch.generation}"
         self.calls.append(("launch", instance_id))
         self.instances[instance_id] = InstanceStatus(ec2="pending")
         return instance_id
 
     def start(self, instance_id: str) -> None:
         self._change("start", instance_id, {"stopped": "pending", "pending": "pending", "running": "running"})
+
+    def reboot(self, instance_id: str) -> None:
+        self._change("reboot", instance_id, {"pending": "pending", "running": "running"})
 
     def stop(self, instance_id: str) -> None:
         self._change("stop", instance_id, {"running": "stopping", "stopping": "stopping", "stopped": "stopped"})
@@ -438,7 +484,7 @@ class FakeTunnels(Interleaved):
 
     def declare_tunnel(self, instance_id: str, tunnel: Tunnel) -> None:
         """A tunnel is open on an instance."""
-        self._tunnels[instance_id].append(tunnel)
+        self._tunnels[instance_id].append(replace(tunnel, instance_id=instance_id))
 
     def declare_unanswering(self) -> None:
         """SSM answers nothing from now on."""
@@ -448,6 +494,12 @@ class FakeTunnels(Interleaved):
         self._answer()
         found = list(self._tunnels[instance_id])
         self._did("open_tunnels")
+        return found
+
+    def all_open_tunnels(self) -> Sequence[Tunnel]:
+        self._answer()
+        found = [tunnel for tunnels in self._tunnels.values() for tunnel in tunnels]
+        self._did("all_open_tunnels")
         return found
 
     def end_tunnel(self, session_id: str) -> None:
@@ -500,20 +552,35 @@ class FakeExecutions:
     def __init__(self) -> None:
         self.started: dict[str, Any] = {}
         self.woken: list[str] = []
-        self.running: set[str] = set()
+        self._running: set[str] = set()
+
+    def declare_running(self, *names: str) -> None:
+        """They were started by somebody, and go on."""
+        self.started |= dict.fromkeys(names)
+        self._running |= {*names}
+
+    def declare_over(self, *names: str) -> None:
+        """They were started by somebody, and have ended, however."""
+        self.started |= dict.fromkeys(names)
+        self._running -= {*names}
 
     def start(self, name: str, document: Mapping[str, Any]) -> None:
         assert _EXECUTION_NAME.fullmatch(name), f"{name!r} is no name of an execution"
         text = json.dumps(document)
         if name not in self.started:
             self.started[name] = json.loads(text)
-            self.running.add(name)
+            self._running.add(name)
 
     def wake(self, task_token: str) -> None:
         self.woken.append(task_token)
 
-    def is_running(self, name: str) -> bool:
-        return name in self.running
+    def running(self) -> frozenset[str]:
+        return frozenset(self._running)
+
+    def find_progress(self, name: str) -> Progress:
+        if name in self._running:
+            return Progress.RUNNING
+        return Progress.OVER if name in self.started else Progress.UNKNOWN
 
 
 class FakeNotifier:
@@ -599,12 +666,21 @@ class FakeMembers:
 
     def __init__(self) -> None:
         self._objections: dict[str, str] = {}
+        self._is_silent = False
+        self.asked: list[str] = []
 
     def declare_gone(self, person_id: str, objection: str = "is deactivated") -> None:
         """Slack says this of somebody from now on."""
         self._objections[person_id] = objection
 
+    def declare_unanswering(self) -> None:
+        """Slack answers nothing from now on."""
+        self._is_silent = True
+
     def find_objection(self, person_id: str) -> str | None:
+        if self._is_silent:
+            raise SlackUnavailableError("Slack did not take the question.")
+        self.asked.append(person_id)
         return self._objections.get(person_id)
 
 
@@ -691,22 +767,23 @@ class FakeDatabase:
 
 
 class FakeAuditTrail:
-    """The audit in memory, in the ledger's JSON."""
+    """The audit in memory, in the ledger's JSON. The same event with the same facts stands once."""
 
     def __init__(self) -> None:
         self._entries: dict[str, list[dict[str, Any]]] = defaultdict(list)
 
-    def append(self, request_id: str, event: str, facts: Mapping[str, Any], *, at: datetime) -> None:
-        entry = {"event": event, "at": to_payload(at), "facts": to_payload(facts)}
-        self._entries[request_id].append(json.loads(json.dumps(entry)))
+    def append(self, trail: str, event: AuditEvent, facts: Mapping[str, Any], *, at: datetime) -> None:
+        entry = json.loads(json.dumps({"event": event, "at": to_payload(at), "facts": to_payload(facts)}))
+        if not any((entry["event"], entry["facts"]) == (one["event"], one["facts"]) for one in self._entries[trail]):
+            self._entries[trail].append(entry)
 
-    def entries(self, request_id: str) -> list[dict[str, Any]]:
+    def entries(self, trail: str) -> list[dict[str, Any]]:
         """What was written under a request, first entry first."""
-        return self._entries[request_id]
+        return self._entries[trail]
 
-    def events(self, request_id: str) -> list[str]:
+    def events(self, trail: str) -> list[str]:
         """The names of what was written."""
-        return [entry["event"] for entry in self.entries(request_id)]
+        return [entry["event"] for entry in self.entries(trail)]
 
 
 @dataclass(kw_only=True)
@@ -715,6 +792,7 @@ class World:
 
     catalogue: Catalogue = field(default_factory=a_catalogue)
     durations: Durations = DURATIONS
+    stage: str = "example"
     certificate_bundle: str = "$HOME/rds-global-bundle.pem"
     clock: FakeClock = field(default_factory=FakeClock)
     requests: FakeRequestLedger = field(default_factory=FakeRequestLedger)

@@ -220,7 +220,7 @@ _shell_words = st.from_regex(r"[A-Za-z0-9._:/][A-Za-z0-9._:/@-]{0,30}", fullmatc
 
 @st.composite
 def _connections(draw: st.DrawFn) -> ConnectionDetails:
-    facts = draw(any_value(GrantFacts))
+    facts, port = draw(any_value(GrantFacts)), draw(st.sampled_from(LOCAL_PORTS))
     return ConnectionDetails(
         facts=replace(
             facts,
@@ -229,12 +229,14 @@ def _connections(draw: st.DrawFn) -> ConnectionDetails:
             location=draw(_shell_words),
             database=draw(_shell_words),
             region=draw(_shell_words),
-            port=draw(st.sampled_from(LOCAL_PORTS)),
+            port=port,
+            document_port=draw(st.none() | st.just(port) | st.sampled_from(LOCAL_PORTS)),
             document=draw(st.sampled_from(SessionDocument)),
             profile=draw(st.just("") | st.from_regex(PROFILE, fullmatch=True)),
         ),
         instance_id=draw(_shell_words),
         writer=Endpoint(host=draw(_shell_words), port=draw(st.integers(1, 65535))),
+        stage=draw(_shell_words),
         certificate_bundle=draw(st.sampled_from(["", "$HOME/"])) + draw(_shell_words),
     )
 

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from chalicelib.aws.clients import client, translated
+from chalicelib.aws.clients import client
+from chalicelib.aws.errors import translated
 from chalicelib.domain.errors import DatabaseUnavailableError
 from chalicelib.domain.instances import Endpoint
 

@@ -1,13 +1,14 @@
 """Bastions and their leases in the ledger, one item per bastion. Leases change only by writes of their own."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from chalicelib.aws.table import Item, Table, Write
-from chalicelib.domain.bastions import Bastion, BastionState
+from chalicelib.defaults import LEASES_PER_BASTION
+from chalicelib.domain.bastions import CLOSED_TO_LEASES, Bastion
 from chalicelib.domain.payloads import from_payload, to_payload
 
 _WRITTEN_APART = {"name", "leases", "idle_since"}
-_CLOSED_TO_LEASES = (BastionState.STOPPING, BastionState.TERMINATING)
 
 
 class DynamoBastionLedger:
@@ -21,14 +22,21 @@ class DynamoBastionLedger:
         item = self._table.find(*_key(name))
         return _read(item) if item else Bastion(name=name)
 
+    def find_bastions(self, names: Sequence[str]) -> Sequence[Bastion]:
+        """Those of the bastions that were ever heard of, in the order of their names; each is read for itself."""
+        found = {bastion.name: bastion for bastion in map(_read, self._table.find_all([_key(name) for name in names]))}
+        return [found[name] for name in names if name in found]
+
     def take_lease(self, name: str, request_id: str, *, until: datetime) -> bool:
-        """One write, refused while the bastion is stopping or terminating."""
+        """One write, refused while the bastion is stopping or terminating, or holds as many leases of others as it may."""
         take = Write(
             key=_key(name),
             update="SET #leases.#request = :until REMOVE #idle_since",
-            condition="attribute_exists(pk) AND NOT #state IN (:stopping, :terminating)",
+            condition="attribute_exists(pk) AND NOT #state IN (:stopping, :terminating)"
+            " AND (size(#leases) < :most OR attribute_exists(#leases.#request))",
             names={"request": request_id},
-            values={"until": to_payload(until)} | {state.value: state.value for state in _CLOSED_TO_LEASES},
+            values={"until": to_payload(until), "most": LEASES_PER_BASTION}
+            | {state.value: state.value for state in CLOSED_TO_LEASES},
         )
         taken = self._table.write(take)
         if not taken.is_done and taken.item is None:
@@ -69,7 +77,10 @@ class DynamoBastionLedger:
         """Write everything but leases and idleness, if state, generation and instance are still as seen."""
         old, new = to_payload(seen), to_payload(bastion)
         fields = [field for field in new if field not in _WRITTEN_APART]
-        condition = "#state = :seen_state AND #generation = :seen_generation AND #instance_id = :seen_instance"
+        condition = (
+            "#state = :seen_state AND #generation = :seen_generation AND #instance_id = :seen_instance"
+            " AND #stop_called_at = :seen_stop_called_at"
+        )
         return self._table.write(
             Write(
                 key=_key(bastion.name),
@@ -80,6 +91,7 @@ class DynamoBastionLedger:
                     "seen_state": old["state"],
                     "seen_generation": old["generation"],
                     "seen_instance": old["instance_id"],
+                    "seen_stop_called_at": old["stop_called_at"],
                 }
                 | ({"zero": 0} if only_if_unleased else {}),
             )

@@ -1,17 +1,13 @@
-"""boto3 clients, made once each with bounded waits and retries. Nothing is made at import."""
+"""boto3 clients, made once each with bounded waits and retries. Nothing is made at import, but importing boto3 is not cheap."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
-
-from chalicelib.domain.errors import AccessError
 
 _CONFIG = Config(connect_timeout=3, read_timeout=20, retries={"mode": "standard", "max_attempts": 4})
+_QUICK = Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 2})
 
 
 @cache
@@ -21,17 +17,8 @@ def client(service: str, region: str | None = None) -> Any:
     return make(service, region_name=region, config=_CONFIG)
 
 
-def error_code(error: ClientError) -> str:
-    """AWS's name for what went wrong."""
-    return str(error.response.get("Error", {}).get("Code", ""))
-
-
-@contextmanager
-def translated(kind: type[AccessError], sentence: str) -> Iterator[None]:
-    """Turn whatever botocore raises into an error of ours, keeping AWS's code and dropping its text, which names ARNs."""
-    try:
-        yield
-    except ClientError as error:
-        raise kind(f"{sentence} (AWS said {error_code(error)}).") from error
-    except BotoCoreError as error:
-        raise kind(f"{sentence} ({type(error).__name__}).") from error
+@cache
+def quick_client(service: str) -> Any:
+    """The client of a service that nobody's end may wait for: it gives up within eight seconds."""
+    make: Any = boto3.client
+    return make(service, config=_QUICK)

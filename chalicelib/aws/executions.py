@@ -6,8 +6,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from chalicelib.aws.clients import error_code, translated
+from chalicelib.aws.errors import error_code, translated
 from chalicelib.domain.errors import LedgerUnavailableError
+from chalicelib.domain.executions import Progress
 
 # The state was answered, or has timed out, or its execution is over: whoever waits has looked at the ledger since.
 _WAITS_NO_MORE = {"TaskTimedOut", "InvalidToken", "TaskDoesNotExist"}
@@ -40,16 +41,25 @@ class StepFunctionsExecutions:
                 if error_code(error) not in _WAITS_NO_MORE:
                     raise
 
-    def is_running(self, name: str) -> bool:
-        """Is an execution of that name under way?"""
+    def running(self) -> frozenset[str]:
+        """The names of all executions under way, a moment ago."""
+        with _answering("list what is under way"):
+            pages = self._stepfunctions.get_paginator("list_executions").paginate(
+                stateMachineArn=self._state_machine, statusFilter="RUNNING"
+            )
+            return frozenset(execution["name"] for page in pages for execution in page["executions"])
+
+    def find_progress(self, name: str) -> Progress:
+        """Where the execution of that name stands."""
         arn = self._state_machine.replace(":stateMachine:", ":execution:") + f":{name}"
         with _answering("say how it stands"):
             try:
-                return bool(self._stepfunctions.describe_execution(executionArn=arn)["status"] == "RUNNING")
+                status = self._stepfunctions.describe_execution(executionArn=arn)["status"]
             except ClientError as error:
                 if error_code(error) != "ExecutionDoesNotExist":
                     raise
-                return False
+                return Progress.UNKNOWN
+        return Progress.RUNNING if status == "RUNNING" else Progress.OVER
 
 
 def _answering(what: str) -> Any:

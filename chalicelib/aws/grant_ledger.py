@@ -42,7 +42,7 @@ class DynamoGrantLedger:
         return _read(item) if item else None
 
     def replace_grant(self, seen: Grant, grant: Grant) -> bool:
-        """Write the grant if request, state, end and whether it was ordered are still as seen."""
+        """Write the grant if request, state, end, instance and whether it was ordered are still as seen."""
         old, new = _item(seen), _item(grant)
         watch = "SET #watch = :watch, " if grant.state is not GrantState.GONE else "REMOVE #watch SET "
         return self._table.write(
@@ -50,7 +50,7 @@ class DynamoGrantLedger:
                 key=_key(grant.facts.key),
                 update=f"{watch}#grant = :grant, #state = :state, #ends_at = :ends_at",
                 condition="#request_id = :seen_request AND #state = :seen_state AND #ends_at = :seen_end"
-                " AND #grant.#is_ordered = :seen_ordered",
+                " AND #grant.#is_ordered = :seen_ordered AND #grant.#instance_id = :seen_instance",
                 values={
                     "grant": new["grant"],
                     "state": new["state"],
@@ -59,6 +59,7 @@ class DynamoGrantLedger:
                     "seen_state": old["state"],
                     "seen_end": old["ends_at"],
                     "seen_ordered": seen.is_ordered,
+                    "seen_instance": seen.instance_id,
                 }
                 | ({"watch": _WATCHED} if grant.state is not GrantState.GONE else {}),
             )

@@ -5,7 +5,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from chalicelib.aws.clients import error_code, translated
+from chalicelib.aws.errors import error_code, translated
 from chalicelib.domain.errors import DatabaseNotFoundError, DatabaseUnavailableError
 from chalicelib.domain.instances import DatabaseInstances, Endpoint
 from chalicelib.domain.locations import DatabaseKind

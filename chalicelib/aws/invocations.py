@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from chalicelib.aws.clients import translated
+from chalicelib.aws.errors import translated
 from chalicelib.domain.errors import LedgerUnavailableError
 
 

@@ -19,6 +19,7 @@ from chalicelib.domain.reviews import ReviewRecord
 _SLOT = "slot:"
 _UNDECIDED = "DECISION"
 _UNREVIEWED = "REVIEW"
+_UNREPORTED = "REQUEST"
 _MONTH = "MONTH#"
 _KINDS = ("REQUEST", "DECISION", "HOLD", "REVIEW")
 _CARDS: dict[CardName, str] = {
@@ -51,7 +52,12 @@ class DynamoRequestLedger:
             [
                 Write(
                     key=_request_key(request_id),
-                    item={"request": payload, "origin": origin_id},
+                    item={
+                        "request": payload,
+                        "origin": origin_id,
+                        "watch": _UNREPORTED,
+                        "ends_at": payload["asked_at"],
+                    },
                     condition="attribute_not_exists(pk)",
                 ),
                 Write(
@@ -126,8 +132,17 @@ class DynamoRequestLedger:
         """Remember the token that the hold waits for."""
         self._keep(_hold_key(request_id), "task_token", task_token)
 
-    def keep_told(self, request_id: str, *, end: datetime | None = None, warned: datetime | None = None) -> None:
-        """Remember which end the holder was told, or warned of."""
+    def keep_told(
+        self,
+        request_id: str,
+        *,
+        end: datetime | None = None,
+        warned: datetime | None = None,
+        instance_id: str | None = None,
+    ) -> None:
+        """Remember which end the holder was told, or warned of, and through which instance they were told to go."""
+        if instance_id is not None:
+            self._keep(_hold_key(request_id), "told_instance", instance_id)
         if end is not None:
             self._keep(_hold_key(request_id), "told_end", to_payload(end))
         if warned is not None:
@@ -137,9 +152,9 @@ class DynamoRequestLedger:
         """Remember since when it is tried to tell the holder something; None once it is told."""
         self._keep(_hold_key(request_id), "tell_tried_at", to_payload(at))
 
-    def ask_end(self, request_id: str, *, at: datetime) -> None:
-        """Record the first asking for the end."""
-        self._table.write(
+    def ask_end(self, request_id: str, *, at: datetime) -> str | None:
+        """Record the first asking for the end. Returns the hold's token, in the same write."""
+        written = self._table.write(
             Write(
                 key=_hold_key(request_id),
                 update="SET #end_asked_at = :at",
@@ -147,6 +162,7 @@ class DynamoRequestLedger:
                 values={"at": to_payload(at)},
             )
         )
+        return _require(written.item).get("task_token")
 
     def open_review(self, review: ReviewRecord) -> ReviewRecord:
         """Start the review if it has not started."""
@@ -193,6 +209,16 @@ class DynamoRequestLedger:
                 ),
             ]
         )
+
+    def keep_reported(self, request_id: str) -> None:
+        """Nobody needs to look after the request any more."""
+        self._table.write(
+            Write(key=_request_key(request_id), update="SET #reported = :yes REMOVE #watch", values={"yes": True})
+        )
+
+    def unreported_requests(self) -> Sequence[str]:
+        """Everybody's requests whose end was not told yet, the oldest first."""
+        return [_read_request(item).request_id for item in self._table.watched(_UNREPORTED)]
 
     def open_request_ids(self, person_id: str) -> Sequence[str]:
         """The person's own requests that have not ended, by location and level."""
@@ -313,8 +339,10 @@ def _read_record(found: Iterable[Item]) -> RequestRecord | None:
         review_card=_read_card(review, "review"),
         told_end=_read_instant(hold, "told_end"),
         warned_end=_read_instant(hold, "warned_end"),
+        told_instance=hold.get("told_instance"),
         tell_tried_at=_read_instant(hold, "tell_tried_at"),
         outcome=Outcome(items["REQUEST"]["outcome"]) if "outcome" in items["REQUEST"] else None,
+        is_reported=items["REQUEST"].get("reported", False),
     )
 
 

@@ -1,31 +1,34 @@
-"""Slack's two secrets, kept as one secret in Secrets Manager."""
+"""What ties us to one Slack app, kept as one secret in Secrets Manager: its id, its signing secret and its bot token."""
 
 import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from chalicelib.aws.clients import translated
+from chalicelib.aws.errors import translated
 from chalicelib.domain.errors import SettingsError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlackSecrets:
-    """The signing secret and the bot token; neither shows in a repr."""
+    """The app's id, and two secrets that do not show in a repr. Requests meant for another app are refused."""
 
+    app_id: str
     signing_secret: str = field(repr=False)
     bot_token: str = field(repr=False)
 
 
 def read_slack_secrets(secretsmanager: Any, secret_id: str) -> SlackSecrets:
-    """Read both. Raises SettingsError when the secret cannot be read or lacks a part."""
+    """Read all three. Raises SettingsError when the secret cannot be read or lacks a part."""
     with translated(SettingsError, "Slack's secret cannot be read; store it with the deployment"):
         answer = secretsmanager.get_secret_value(SecretId=secret_id)
     try:
         values = json.loads(answer["SecretString"])
-        return SlackSecrets(signing_secret=_part(values, "signing_secret"), bot_token=_part(values, "bot_token"))
+        return SlackSecrets(**{name: _part(values, name) for name in ("app_id", "signing_secret", "bot_token")})
     except (ValueError, TypeError, KeyError):
         # Not chained: the cause would quote the secret.
-        raise SettingsError("Slack's secret must hold a signing_secret and a bot_token; store it anew.") from None
+        raise SettingsError(
+            "Slack's secret must hold an app_id, a signing_secret and a bot_token; store it anew."
+        ) from None
 
 
 def _part(values: Any, name: str) -> str:

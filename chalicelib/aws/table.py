@@ -3,13 +3,12 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
-from chalicelib.aws.clients import error_code, translated
+from chalicelib.aws.attributes import from_attributes, to_attributes
+from chalicelib.aws.errors import error_code, translated
 from chalicelib.domain.errors import LedgerUnavailableError
 
 Item = dict[str, Any]
@@ -54,7 +53,7 @@ class Table:
         """One item, or None."""
         with _ledger():
             answer = self._client.get_item(TableName=self._name, Key=_key((pk, sk)), ConsistentRead=True)
-        return _plain(answer["Item"]) if "Item" in answer else None
+        return from_attributes(answer["Item"]) if "Item" in answer else None
 
     def find_all(self, keys: Sequence[tuple[str, str]]) -> list[Item]:
         """Those of the items that there are, in no order. No key may stand twice."""
@@ -64,32 +63,39 @@ class Table:
             while left:
                 asked = {"Keys": left[:_BATCH], "ConsistentRead": True}
                 answer = self._client.batch_get_item(RequestItems={self._name: asked})
-                found += [_plain(item) for item in answer["Responses"].get(self._name, [])]
+                found += [from_attributes(item) for item in answer["Responses"].get(self._name, [])]
                 left = left[_BATCH:] + answer["UnprocessedKeys"].get(self._name, {}).get("Keys", [])
         return found
 
     def query(self, pk: str, *, last: int | None = None) -> list[Item]:
         """All items under one partition in order, or only the last few, newest first."""
         return self._pages(
+            last,
             KeyConditionExpression="pk = :pk",
-            ExpressionAttributeValues=_typed({":pk": pk}),
+            ExpressionAttributeValues=to_attributes({":pk": pk}),
             ConsistentRead=True,
             ScanIndexForward=last is None,
-            **({"Limit": last, "PaginationConfig": {"MaxItems": last}} if last else {}),
+            **({"Limit": last} if last else {}),
         )
 
     def watched(self, kind: str) -> list[Item]:
         """The items of a kind that are still being watched, by when they end. Read from an index, so a moment old."""
         return self._pages(
+            None,
             IndexName=WATCH_INDEX,
             KeyConditionExpression="watch = :kind",
-            ExpressionAttributeValues=_typed({":kind": kind}),
+            ExpressionAttributeValues=to_attributes({":kind": kind}),
         )
 
-    def _pages(self, **query: Any) -> list[Item]:
+    def _pages(self, most: int | None, **query: Any) -> list[Item]:
+        found: list[Item] = []
         with _ledger():
-            pages = self._client.get_paginator("query").paginate(TableName=self._name, **query)
-            return [_plain(item) for page in pages for item in page["Items"]]
+            while True:
+                page = self._client.query(TableName=self._name, **query)
+                found += [from_attributes(item) for item in page["Items"]]
+                if "LastEvaluatedKey" not in page or (most is not None and len(found) >= most):
+                    return found[:most]
+                query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
     def write(self, write: Write) -> Written:
         """Carry out one conditional write; not done, with the item in its way, when the condition does not hold."""
@@ -102,12 +108,12 @@ class Table:
                 answer = self._client.update_item(
                     **arguments, ReturnValues="ALL_NEW", ReturnValuesOnConditionCheckFailure="ALL_OLD"
                 )
-                return Written(is_done=True, item=_plain(answer["Attributes"]))
+                return Written(is_done=True, item=from_attributes(answer["Attributes"]))
             except ClientError as error:
                 if error_code(error) != "ConditionalCheckFailedException":
                     raise
                 standing: Any = error.response.get("Item")
-                return Written(is_done=False, item=_plain(standing) if standing else None)
+                return Written(is_done=False, item=from_attributes(standing) if standing else None)
 
     def write_together(self, writes: Sequence[Write]) -> list[Written]:
         """Carry out several conditional writes, all or none. Not done: the ones whose conditions did not hold."""
@@ -125,7 +131,7 @@ class Table:
                 return [
                     Written(
                         is_done=reason.get("Code") != "ConditionalCheckFailed",
-                        item=_plain(reason["Item"]) if reason.get("Item") else None,
+                        item=from_attributes(reason["Item"]) if reason.get("Item") else None,
                     )
                     for reason in reasons
                 ]
@@ -140,7 +146,7 @@ def _arguments(write: Write, table: str) -> dict[str, Any]:
     arguments: dict[str, Any] = {"TableName": table}
     if write.update is None:
         pk, sk = write.key
-        arguments["Item"] = _typed({**(write.item or {}), "pk": pk, "sk": sk})
+        arguments["Item"] = to_attributes({**(write.item or {}), "pk": pk, "sk": sk})
     else:
         arguments["Key"] = _key(write.key)
         arguments["UpdateExpression"] = write.update
@@ -150,29 +156,11 @@ def _arguments(write: Write, table: str) -> dict[str, Any]:
         given = write.names or {}
         arguments["ExpressionAttributeNames"] = {f"#{word}": given.get(word, word) for word in words}
     if write.values:
-        arguments["ExpressionAttributeValues"] = _typed({f":{name}": value for name, value in write.values.items()})
+        arguments["ExpressionAttributeValues"] = to_attributes(
+            {f":{name}": value for name, value in write.values.items()}
+        )
     return arguments
 
 
 def _key(key: tuple[str, str]) -> dict[str, Any]:
-    return _typed({"pk": key[0], "sk": key[1]})
-
-
-def _typed(values: Mapping[str, Any]) -> dict[str, Any]:
-    serialize = TypeSerializer().serialize
-    return {name: serialize(value) for name, value in values.items()}
-
-
-def _plain(item: Mapping[str, Any]) -> Item:
-    deserialize = TypeDeserializer().deserialize
-    return {name: _without_decimals(deserialize(value)) for name, value in item.items()}
-
-
-def _without_decimals(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return int(value)
-    if isinstance(value, dict):
-        return {name: _without_decimals(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_without_decimals(inner) for inner in value]
-    return value
+    return to_attributes({"pk": key[0], "sk": key[1]})

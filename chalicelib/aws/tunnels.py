@@ -5,10 +5,11 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from chalicelib.aws.clients import error_code, translated
+from chalicelib.aws.errors import error_code, translated
 from chalicelib.domain.errors import BastionNotReadyError
 from chalicelib.domain.tunnels import Tunnel
 
+_PAGE = 200
 _ENDED = {"Terminated", "Terminating", "Failed"}
 # What SSM answers for a session that is over: both have been seen, the latter for one "not in a valid state".
 _ENDED_BEFORE = {"DoesNotExistException", "ValidationException"}
@@ -22,15 +23,23 @@ class SsmTunnels:
 
     def open_tunnels(self, instance_id: str) -> Sequence[Tunnel]:
         """Every session on the instance that could still carry bytes; a disconnected one can come back."""
+        return self._open_tunnels(Filters=[{"key": "Target", "value": instance_id}])
+
+    def all_open_tunnels(self) -> Sequence[Tunnel]:
+        """The same on every instance of the account and region."""
+        return self._open_tunnels()
+
+    def _open_tunnels(self, **which: Any) -> Sequence[Tunnel]:
         tunnels = []
         with _answering("list the tunnels"):
             pages = self._ssm.get_paginator("describe_sessions").paginate(
-                State="Active", Filters=[{"key": "Target", "value": instance_id}]
+                State="Active", PaginationConfig={"PageSize": _PAGE}, **which
             )
             for page in pages:
                 tunnels += [
                     Tunnel(
                         session_id=session["SessionId"],
+                        instance_id=session.get("Target", ""),
                         owner=session.get("Owner", ""),
                         reason=session.get("Reason", ""),
                         started_at=session["StartDate"],

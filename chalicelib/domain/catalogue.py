@@ -13,6 +13,7 @@ from chalicelib.domain.durations import find_duration
 from chalicelib.domain.errors import CatalogueError, UnknownLocationError
 from chalicelib.domain.locations import (
     EVERYBODY,
+    MAIN_PROVISIONER,
     BastionGroup,
     BreakGlass,
     DatabaseKind,
@@ -29,6 +30,7 @@ from chalicelib.domain.permissions import PermissionLevel
 # These end up in shell commands, AWS names and Slack texts: nothing that any of them would interpret.
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _SLACK_ID = re.compile(r"[A-Z][A-Z0-9]{2,20}")
+_VPC = re.compile(r"vpc-[0-9a-f]{8,17}")
 _REGION = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d")
 _DATABASE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
 _MAXIMUM_CAP_SECONDS = 24 * 3600
@@ -83,6 +85,7 @@ def load_catalogue(text: str, *, file: str) -> Catalogue:
             channel = slack.text("approvals_channel", _SLACK_ID)
         people = {table.name: _read_person(table, team) for table in top.tables("people")}
         bastions = {table.name: _read_bastion(table) for table in top.tables("bastions")}
+        _refuse_provisioners_in_two_vpcs(top, bastions)
         locations = {table.name: _read_location(table, people, bastions) for table in top.tables("locations")}
         _refuse_twins(top, people)
     return Catalogue(
@@ -110,7 +113,24 @@ def _read_bastion(table: "_Table") -> BastionGroup:
         subnets = tuple(table.texts("subnets"))
         if not subnets:
             table.fail("subnets", "lists no subnet; name at least one private subnet with a route out")
-        return BastionGroup(name=table.checked_name(), subnets=subnets)
+        return BastionGroup(
+            name=table.checked_name(),
+            subnets=subnets,
+            vpc=table.text("vpc", _VPC) if table.has("vpc") else None,
+            provisioner=table.text("provisioner", _NAME) if table.has("provisioner") else MAIN_PROVISIONER,
+        )
+
+
+def _refuse_provisioners_in_two_vpcs(top: "_Table", bastions: Mapping[str, BastionGroup]) -> None:
+    """A function is in one VPC: groups in several need a provisioner for each."""
+    seen: dict[str, BastionGroup] = {}
+    for group in bastions.values():
+        first = seen.setdefault(group.provisioner, group) if group.vpc else group
+        if first.vpc != group.vpc:
+            top.fail(
+                f"bastions.{group.name}.provisioner",
+                f"'{group.provisioner}' is in {first.vpc}, by [bastions.{first.name}]; name another one for {group.vpc}",
+            )
 
 
 def _read_location(table: "_Table", people: Mapping[str, Person], bastions: Mapping[str, BastionGroup]) -> Location:

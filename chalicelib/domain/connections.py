@@ -11,8 +11,8 @@ from chalicelib.domain.grants import GrantFacts
 from chalicelib.domain.instances import Endpoint
 from chalicelib.domain.locations import SessionDocument, TokenSource
 from chalicelib.domain.requests import LOCAL_PORTS
+from chalicelib.domain.session_documents import document_name
 
-AWS_DOCUMENT = "AWS-StartPortForwardingSessionToRemoteHost"
 MINIMUM_PLUGIN_VERSION = "1.2.764"
 """First session-manager-plugin that signs the data channel; older ones are about to be refused (AWS: Install the plugin)."""
 WHY_SSL = (
@@ -51,6 +51,7 @@ class ConnectionDetails:
     facts: GrantFacts
     instance_id: str
     writer: Endpoint
+    stage: str
     certificate_bundle: str
     """Path of the RDS certificate bundle on the person's machine."""
 
@@ -63,6 +64,7 @@ class ConnectionDetails:
             facts.database,
             facts.role,
             facts.region,
+            self.stage,
             *filter(None, [facts.profile]),
         )
         for value in (self.instance_id, self.writer.host, *places):
@@ -102,32 +104,31 @@ def choose_port(wanted: int, taken: Collection[int]) -> int:
     raise ValueError("every local port is taken")
 
 
-def document_name(location: str, document: SessionDocument) -> str:
-    """The Session document that opens a location's tunnel."""
-    return AWS_DOCUMENT if document is SessionDocument.AWS else f"drawbridge-{location}"
-
-
 def tunnel_command(details: ConnectionDetails) -> str:
     """The line that opens the tunnel. ``--reason`` tells whose tunnel it is.
 
     Several parameters stand in one pair of outer quotes: PowerShell would split them at the commas, and inner quotes differ
-    from shell to shell. The local port is always said: the one in a location's own document may have changed since.
+    from shell to shell. A location's own document knows host and port, and the local port that it had at the granting.
     """
     facts = details.facts
-    parameters = f"localPortNumber={details.port}"
-    if facts.document is SessionDocument.AWS:
-        parameters = f'"host={details.writer.host},portNumber={details.writer.port},{parameters}"'
     return " ".join(
         [
             "aws ssm start-session",
             *_profile(details),
             f"--region {facts.region}",
             f"--target {details.instance_id}",
-            f"--document-name {document_name(facts.location, facts.document)}",
-            f"--parameters {parameters}",
+            f"--document-name {document_name(stage=details.stage, location=facts.location, document=facts.document)}",
+            *_parameters(details),
             f"--reason {facts.request_id}",
         ]
     )
+
+
+def _parameters(details: ConnectionDetails) -> tuple[str, ...]:
+    local_port = f"localPortNumber={details.port}"
+    if details.facts.document is SessionDocument.AWS:
+        return (f'--parameters "host={details.writer.host},portNumber={details.writer.port},{local_port}"',)
+    return () if details.port == details.facts.document_port else (f"--parameters {local_port}",)
 
 
 def tunnel_is_open_line(details: ConnectionDetails) -> str:

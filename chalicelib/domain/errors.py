@@ -9,6 +9,7 @@
     ├── LedgerUnavailableError     the ledger did not answer               retried
     ├── BastionNotReadyError       the bastion is not yet connected        retried
     ├── BastionCapacityError       no subnet has room for the bastion      retried
+    ├── BastionsFullError          every bastion of the group holds as many leases as it may
     ├── GrantEndingError           an earlier grant is still being revoked retried
     ├── DatabaseNotFoundError      RDS knows no such cluster or instance
     ├── DatabaseUnavailableError   asleep, failing over or unreachable     retried
@@ -68,6 +69,10 @@ class BastionNotReadyError(AccessError):
 
 class BastionCapacityError(AccessError):
     """No subnet of the bastion has room for another instance at the moment."""
+
+
+class BastionsFullError(AccessError):
+    """Every bastion that the group may have holds as many leases as it may."""
 
 
 class GrantEndingError(AccessError):

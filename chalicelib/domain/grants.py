@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from chalicelib.defaults import Durations
 from chalicelib.domain.instances import Endpoint
-from chalicelib.domain.locations import DatabaseKind, Location, SessionDocument, TokenSource
+from chalicelib.domain.locations import MAIN_PROVISIONER, DatabaseKind, Location, SessionDocument, TokenSource
 from chalicelib.domain.people import Person
 from chalicelib.domain.permissions import PermissionLevel
 from chalicelib.domain.requests import AccessRequest
@@ -44,6 +44,10 @@ class GrantFacts:
     document: SessionDocument
     token: TokenSource
     profile: str = ""
+    document_port: int | None = None
+    """The local port that the location's own document opens unless told another."""
+    provisioner: str = MAIN_PROVISIONER
+    """Whose database functions reach the database."""
 
     @property
     def role(self) -> str:
@@ -109,6 +113,8 @@ def freeze_facts(
         document=location.document,
         token=location.token,
         profile=profile,
+        document_port=location.port,
+        provisioner=location.bastion.provisioner,
     )
 
 
@@ -166,11 +172,17 @@ def may_be_gone(grant: Grant, *, revoked_at: datetime, is_order_answered: bool) 
 
 
 def revocation_attempt(grant: Grant, now: datetime) -> int:
-    """Which attempt at a revocation is due: 0 for none yet, then ever more seldom, at least hourly.
+    """Which attempt at a revocation is due: 0 for none yet."""
+    return attempts_due(grant.ends_at, now)
+
+
+def attempts_due(since: datetime, now: datetime) -> int:
+    """Which attempt is due at something that should have been done at ``since``: 0 for none yet, then ever more seldom, at
+    least hourly.
 
     The number depends on the lateness alone, so that whoever asks at the same time names the same execution.
     """
-    late_minutes = (now - grant.ends_at).total_seconds() / 60
+    late_minutes = (now - since).total_seconds() / 60
     if late_minutes < _PATIENCE_MINUTES:
         return 0
     doublings = int(math.log2(late_minutes / _PATIENCE_MINUTES)) + 1

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from chalicelib.domain.permissions import PermissionLevel
 
 EVERYBODY = "*"
+MAIN_PROVISIONER = "main"
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _HOURS = re.compile(r"(?P<first>\w{3})(?:-(?P<last>\w{3}))? (?P<start>\d\d:\d\d)-(?P<end>\d\d:\d\d) (?P<zone>\S+)")
 
@@ -109,6 +110,10 @@ class BastionGroup:
 
     name: str
     subnets: tuple[str, ...]
+    vpc: str | None = None
+    """None for the one that its subnets are in."""
+    provisioner: str = MAIN_PROVISIONER
+    """Which database functions reach its locations' databases: those of the main stack, or of a spoke in another VPC."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from typing import Literal
 from chalicelib.domain.cards import CardReference
 from chalicelib.domain.decisions import DecisionRecord, approved_request
 from chalicelib.domain.endings import Outcome
-from chalicelib.domain.grants import grant_key
+from chalicelib.domain.grants import Grant, grant_key
 from chalicelib.domain.requests import AccessRequest
 from chalicelib.domain.reviews import ReviewRecord
 
@@ -47,14 +47,22 @@ class RequestRecord:
     """The end that the holder was told last."""
     warned_end: datetime | None = None
     """The end that the holder was warned of."""
+    told_instance: str | None = None
+    """The bastion instance that the holder was told last."""
     tell_tried_at: datetime | None = None
     """When telling the holder something was tried last; None when nothing is left to tell."""
     outcome: Outcome | None = None
+    is_reported: bool = False
+    """Were people told the outcome?"""
 
     @property
     def grant_key(self) -> str:
         """The identity of the grant that this request may have."""
         return grant_key(self.request.location, self.request.person, self.approved.level)
+
+    def knows_the_way(self, grant: Grant) -> bool:
+        """Is the instance that the grant names the one that the holder was told? Who was told none is told with the end."""
+        return self.told_instance in {None, grant.instance_id}
 
     @property
     def approved(self) -> AccessRequest:

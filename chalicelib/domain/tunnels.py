@@ -12,6 +12,7 @@ class Tunnel:
     """One SSM port-forwarding session on a bastion. ``owner`` is the AWS principal that opened it."""
 
     session_id: str
+    instance_id: str
     owner: str
     reason: str
     started_at: datetime
@@ -25,17 +26,25 @@ def is_tunnel_of(tunnel: Tunnel, grant: Grant) -> bool:
     return tunnel.reason == grant.facts.request_id
 
 
+def leads_through(tunnel: Tunnel, grant: Grant) -> bool:
+    """Is the tunnel on the instance that was delivered with the grant? Before delivery any of its group is as good."""
+    return grant.instance_id in {None, tunnel.instance_id}
+
+
 def is_explained(tunnel: Tunnel, grants: Iterable[Grant]) -> bool:
-    """Does any live grant explain the tunnel?"""
-    return any(grant.state is GrantState.LIVE and is_tunnel_of(tunnel, grant) for grant in grants)
+    """Does any live grant explain the tunnel, and that it is where it is?"""
+    return any(
+        grant.state is GrantState.LIVE and is_tunnel_of(tunnel, grant) and leads_through(tunnel, grant)
+        for grant in grants
+    )
 
 
 def tunnels_to_end(
     tunnels: Collection[Tunnel], *, ended: Grant, others: Collection[Grant]
 ) -> tuple[list[Tunnel], list[Tunnel], list[Tunnel]]:
-    """Sort the tunnels of one bastion once a grant has ended: those to end, those kept, those nobody explains.
+    """Sort the tunnels through the bastions of one group once a grant has ended: those to end, those kept, those nobody explains.
 
-    A tunnel of the grant is kept while another live grant of the same person covers it. Grants through other bastions
+    A tunnel of the grant is kept while another live grant of the same person covers it. Grants through other groups
     explain nothing here.
     """
     here = [grant for grant in others if grant.facts.bastion == ended.facts.bastion]

@@ -2,16 +2,18 @@
 
 from functools import cache
 
-from chalicelib.aws.audit_trail import DynamoAuditTrail
+from chalicelib.aws.audit_trail import CloudWatchAuditLog, DynamoAuditTrail
 from chalicelib.aws.bastion_host import Ec2BastionHost
 from chalicelib.aws.bastion_ledger import DynamoBastionLedger
-from chalicelib.aws.clients import client
+from chalicelib.aws.clients import client, quick_client
 from chalicelib.aws.executions import StepFunctionsExecutions
 from chalicelib.aws.grant_ledger import DynamoGrantLedger
 from chalicelib.aws.instances import RdsDirectory
 from chalicelib.aws.request_ledger import DynamoRequestLedger
 from chalicelib.aws.table import Table
 from chalicelib.aws.tunnels import SsmTunnels
+from chalicelib.functions.clock import now
+from chalicelib.observability import logger
 from chalicelib.settings import current_settings
 
 
@@ -37,7 +39,8 @@ def bastions() -> DynamoBastionLedger:
 
 def audit() -> DynamoAuditTrail:
     """The audit trail."""
-    return DynamoAuditTrail(_table())
+    log = CloudWatchAuditLog(quick_client("logs"), current_settings().audit_log, now)
+    return DynamoAuditTrail(_table(), log, logger.warning)
 
 
 def bastion_host() -> Ec2BastionHost:

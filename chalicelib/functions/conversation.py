@@ -1,9 +1,10 @@
 """Functions that need AWS and tell people something in Slack."""
 
-from functools import cache
+from functools import lru_cache
+from time import monotonic
 from typing import Any
 
-from chalice import Blueprint
+from chalice import Blueprint, Rate
 from slack_sdk import WebClient
 from slack_sdk.http_retry.builtin_handlers import ConnectionErrorRetryHandler, RateLimitErrorRetryHandler
 
@@ -26,6 +27,7 @@ from chalicelib.workflow import announce_preparation as announce_preparation_ver
 from chalicelib.workflow import close_approval as close_approval_verb
 from chalicelib.workflow import deliver_connection as deliver_connection_verb
 from chalicelib.workflow import issue_token as issue_token_verb
+from chalicelib.workflow import reconcile_grants as reconcile_grants_verb
 from chalicelib.workflow import refresh_homes as refresh_homes_verb
 from chalicelib.workflow import remind_approvers as remind_approvers_verb
 from chalicelib.workflow import report_outcome as report_outcome_verb
@@ -35,6 +37,8 @@ from chalicelib.workflow import tell_holder as tell_holder_verb
 from chalicelib.workflow.find_database_instances import DatabaseOrder
 
 blueprint = Blueprint(__name__)
+_RECONCILIATION_MINUTES = 5
+_TOKEN_SECONDS = 15 * 60
 
 
 @blueprint.lambda_function()
@@ -106,6 +110,7 @@ def deliver_connection(event: Any, context: Any) -> Any:
     deliver_connection_verb.deliver_connection(
         request_id=event["request_id"],
         order=from_payload(DatabaseOrder, event["order"], path="order"),
+        stage=current_settings().stage,
         certificate_bundle=current_settings().certificate_bundle,
         requests=aws.requests(),
         grants=aws.grants(),
@@ -126,6 +131,7 @@ def tell_holder(event: Any, context: Any) -> Any:
     settings = current_settings()
     tell_holder_verb.tell_holder(
         request_id=event["request_id"],
+        stage=settings.stage,
         certificate_bundle=settings.certificate_bundle,
         durations=settings.durations,
         requests=aws.requests(),
@@ -194,6 +200,7 @@ def issue_token(event: Any, context: Any) -> Any:
         request_id=event["request_id"],
         view_id=event["view_id"],
         person_id=event["person_id"],
+        stage=settings.stage,
         certificate_bundle=settings.certificate_bundle,
         durations=settings.durations,
         requests=aws.requests(),
@@ -205,6 +212,23 @@ def issue_token(event: Any, context: Any) -> Any:
         clock=now,
     )
     return {}
+
+
+@blueprint.schedule(Rate(_RECONCILIATION_MINUTES, unit=Rate.MINUTES))
+@observed
+def reconcile_grants(event: Any, context: Any) -> Any:
+    """Any event → the repairs that were made, in words."""
+    repairs = reconcile_grants_verb.reconcile_grants(
+        catalogue=packed_catalogue(),
+        requests=aws.requests(),
+        grants=aws.grants(),
+        executions=aws.executions(),
+        members=_members(),
+        audit=aws.audit(),
+        clock=now,
+    )
+    logger.info("reconciliation", extra={"repairs": list(repairs), "count": len(repairs)})
+    return list(repairs)
 
 
 def _refresh_homes(request_id: str) -> None:
@@ -226,8 +250,13 @@ def _notifier() -> SlackNotifier:
     return SlackNotifier(_slack(), packed_catalogue())
 
 
-@cache
 def _slack() -> WebClient:
+    return _slack_of(int(monotonic() // _TOKEN_SECONDS))
+
+
+@lru_cache(maxsize=1)
+def _slack_of(quarter: int) -> WebClient:
+    """A client whose token was read in this quarter of an hour: somebody may rotate it while Lambda keeps the process."""
     settings = current_settings()
     slack = WebClient(
         token=read_slack_secrets(client("secretsmanager"), settings.slack_secret).bot_token,

@@ -7,7 +7,7 @@ from chalice import Blueprint
 from chalicelib.aws.auth_tokens import RdsAuthTokens
 from chalicelib.domain.payloads import from_payload, to_payload
 from chalicelib.domain.receipts import Strangers
-from chalicelib.functions.clock import now
+from chalicelib.functions.clock import now, pause
 from chalicelib.functions.packed_catalogue import packed_catalogue
 from chalicelib.observability import logger, observed
 from chalicelib.postgres.database_admin import PostgresDatabaseAdmin
@@ -54,4 +54,5 @@ def _database(order: DatabaseOrder | None) -> PostgresDatabaseAdmin:
         hostaddr=settings.database_address,
         clock=now,
         connect_seconds=settings.durations.database_connect,
+        pause=pause,
     )

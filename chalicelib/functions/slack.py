@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from functools import cache
 from http import HTTPStatus
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 from chalice import Blueprint, Response
 from slack_bolt import App
 from slack_sdk import WebClient
 
-from chalicelib.aws.clients import client
-from chalicelib.aws.invocations import LambdaInvocations
 from chalicelib.aws.secrets import SlackSecrets, read_slack_secrets
 from chalicelib.domain.connections import ConnectionDetails
 from chalicelib.domain.costs import CostReport
@@ -28,9 +26,9 @@ from chalicelib.domain.people import Person
 from chalicelib.domain.permissions import PermissionLevel
 from chalicelib.domain.preferences import Preferences
 from chalicelib.domain.records import RequestRecord
-from chalicelib.domain.requests import Ask
+from chalicelib.domain.requests import REQUEST_ID, Ask
 from chalicelib.domain.reviews import ReviewRecord
-from chalicelib.functions import aws_collaborators as aws
+from chalicelib.functions import endpoint_collaborators as aws
 from chalicelib.functions.clock import now
 from chalicelib.functions.packed_catalogue import packed_catalogue
 from chalicelib.observability import logger, redacted
@@ -41,6 +39,7 @@ from chalicelib.slack.homes import SlackHomes
 from chalicelib.slack.notifier import SlackNotifier
 from chalicelib.workflow import ask_end as ask_end_verb
 from chalicelib.workflow import ask_extension as ask_extension_verb
+from chalicelib.workflow import audit_refusal as audit_refusal_verb
 from chalicelib.workflow import cancel_request as cancel_request_verb
 from chalicelib.workflow import explain_level as explain_level_verb
 from chalicelib.workflow import file_request as file_request_verb
@@ -53,6 +52,7 @@ from chalicelib.workflow import record_review as record_review_verb
 blueprint = Blueprint(__name__)
 _CONTENT_TYPES = ["application/x-www-form-urlencoded", "application/json"]
 _HISTORY = 20
+_Answer = TypeVar("_Answer")
 
 
 @blueprint.route("/slack/events", methods=["POST"], content_types=_CONTENT_TYPES)
@@ -66,12 +66,16 @@ def slack_events() -> Response:
         signed = SignedRequest(body=request.raw_body.decode("utf-8"), headers=headers)
     except ValueError:
         return Response(body="", status_code=HTTPStatus.BAD_REQUEST)
+    named = REQUEST_ID.search(signed.raw_body)
+    logger.append_keys(request_id=named.group() if named else "", function="slack_events")
     try:
         answer = _current_app().dispatch(signed)
     except AccessError as error:
         # Nothing is verified yet, so whoever asks learns nothing of what is wrong with the catalogue or the settings.
-        logger.error("not set up", extra={"error": redacted(str(error))})
+        logger.error("not set up", extra={"error": str(error)})
         return Response(body="", status_code=HTTPStatus.SERVICE_UNAVAILABLE)
+    if answer.status != HTTPStatus.UNAUTHORIZED:
+        logger.info("answered", extra={"status": int(answer.status)})
     return Response(
         body=answer.body,
         status_code=answer.status,
@@ -85,14 +89,14 @@ def _current_app() -> CurrentApp[SlackSecrets]:
 
 
 def _read_secrets() -> SlackSecrets:
-    return read_slack_secrets(client("secretsmanager"), current_settings().slack_secret)
+    return read_slack_secrets(aws.client("secretsmanager"), current_settings().slack_secret)
 
 
 def _build(secrets: SlackSecrets) -> App:
     settings = current_settings()
     return build_app(
         acts=_AwsActs(WebClient(token=secrets.bot_token, base_url=settings.slack_api, timeout=2)),
-        app_id=settings.slack_app,
+        app_id=secrets.app_id,
         signing_secret=secrets.signing_secret,
         bot_token=secrets.bot_token,
         api=settings.slack_api,
@@ -102,6 +106,15 @@ def _build(secrets: SlackSecrets) -> App:
 
 def _report_error(error_id: str, error: Exception) -> None:
     logger.error("a listener failed", extra={"error_id": error_id, "error": redacted(repr(error))[:500]})
+
+
+def _audited(answer: _Answer, act: str, person: Person | None, request_id: str) -> _Answer:
+    logger.info("act", extra={"act": act, "request_id": request_id, "is_refused": isinstance(answer, Refusal)})
+    if isinstance(answer, Refusal):
+        audit_refusal_verb.audit_refusal(
+            answer, act=act, person=person, request_id=request_id, audit=aws.audit(), now=now()
+        )
+    return answer
 
 
 class _AwsActs:
@@ -120,7 +133,7 @@ class _AwsActs:
     def file_request(
         self, *, person: Person | None, ask: Ask, origin_id: str
     ) -> Asked | AlreadyHeld | AlreadyAsked | Refusal:
-        return file_request_verb.file_request(
+        answer = file_request_verb.file_request(
             person=person,
             ask=ask,
             origin_id=origin_id,
@@ -131,11 +144,18 @@ class _AwsActs:
             executions=aws.executions(),
             now=now(),
         )
+        filed = answer.request.request_id if isinstance(answer, Asked) else ""
+        logger.info("act", extra={"act": "ask", "request_id": filed, "is_refused": isinstance(answer, Refusal)})
+        if isinstance(answer, Refusal):
+            audit_refusal_verb.audit_refused_ask(
+                answer, ask=ask, person=person, origin_id=origin_id, audit=aws.audit(), now=now()
+            )
+        return answer
 
     def record_decision(
         self, *, person: Person | None, request_id: str, approves: bool, terms: Terms | None = None, reason: str = ""
     ) -> DecisionRecord | Refusal:
-        return record_decision_verb.record_decision(
+        answer = record_decision_verb.record_decision(
             request_id=request_id,
             person=person,
             approves=approves,
@@ -147,21 +167,24 @@ class _AwsActs:
             executions=aws.executions(),
             clock=now,
         )
+        return _audited(answer, "approve" if approves else "deny", person, request_id)
 
     def cancel_request(self, *, person: Person | None, request_id: str) -> Refusal | None:
-        return cancel_request_verb.cancel_request(
+        answer = cancel_request_verb.cancel_request(
             request_id=request_id, person=person, requests=aws.requests(), executions=aws.executions(), clock=now
         )
+        return _audited(answer, "cancel", person, request_id)
 
     def ask_end(self, *, person: Person | None, request_id: str) -> Refusal | None:
-        return ask_end_verb.ask_end(
+        answer = ask_end_verb.ask_end(
             request_id=request_id, person=person, requests=aws.requests(), executions=aws.executions(), clock=now
         )
+        return _audited(answer, "end", person, request_id)
 
     def ask_extension(
         self, *, person: Person | None, request_id: str, seconds: int, origin_id: str
     ) -> Asked | AlreadyAsked | Refusal:
-        return ask_extension_verb.ask_extension(
+        answer = ask_extension_verb.ask_extension(
             request_id=request_id,
             seconds=seconds,
             person=person,
@@ -173,11 +196,12 @@ class _AwsActs:
             executions=aws.executions(),
             now=now(),
         )
+        return _audited(answer, "extend", person, request_id)
 
     def record_review(
         self, *, person: Person | None, request_id: str, is_justified: bool, note: str
     ) -> ReviewRecord | Refusal:
-        return record_review_verb.record_review(
+        answer = record_review_verb.record_review(
             request_id=request_id,
             person=person,
             is_justified=is_justified,
@@ -187,11 +211,10 @@ class _AwsActs:
             executions=aws.executions(),
             clock=now,
         )
+        return _audited(answer, "review", person, request_id)
 
     def issue_token(self, *, person_id: str, request_id: str, view_id: str) -> None:
-        LambdaInvocations(client("lambda"), current_settings().issue_token_function).issue_token(
-            request_id=request_id, view_id=view_id, person_id=person_id
-        )
+        aws.invocations().issue_token(request_id=request_id, view_id=view_id, person_id=person_id)
 
     def forget_preferences(self, person: Person) -> None:
         aws.requests().keep_preferences(person.person_id, Preferences())
@@ -219,6 +242,7 @@ class _AwsActs:
         return find_connection_verb.find_connection(
             request_id=request_id,
             person_id=person_id,
+            stage=current_settings().stage,
             certificate_bundle=current_settings().certificate_bundle,
             requests=aws.requests(),
             grants=aws.grants(),

@@ -4,13 +4,11 @@ from typing import Any
 
 from chalice import Blueprint, Rate
 
-from chalicelib.domain.errors import AccessError, BastionNotReadyError
-from chalicelib.domain.locations import BastionGroup
 from chalicelib.domain.payloads import to_payload
 from chalicelib.functions import aws_collaborators as aws
 from chalicelib.functions.clock import now
 from chalicelib.functions.packed_catalogue import packed_catalogue
-from chalicelib.observability import logger, observed, redacted
+from chalicelib.observability import logger, observed
 from chalicelib.settings import current_settings
 from chalicelib.workflow import check_grant_end as check_grant_end_verb
 from chalicelib.workflow import check_policy as check_policy_verb
@@ -21,7 +19,6 @@ from chalicelib.workflow import ensure_bastion_running as ensure_bastion_running
 from chalicelib.workflow import find_database_instances as find_database_instances_verb
 from chalicelib.workflow import grant_extension as grant_extension_verb
 from chalicelib.workflow import hold_access as hold_access_verb
-from chalicelib.workflow import reconcile_grants as reconcile_grants_verb
 from chalicelib.workflow import stop_idle_bastions as stop_idle_bastions_verb
 from chalicelib.workflow import warm_bastion as warm_bastion_verb
 
@@ -107,7 +104,7 @@ def grant_extension(event: Any, context: Any) -> Any:
 @blueprint.lambda_function()
 @observed
 def find_database_instances(event: Any, context: Any) -> Any:
-    """``{request_id, for_provisioning}`` → ``{order}``."""
+    """``{request_id, for_provisioning}`` → ``{order, provisioner}``: what to carry out, and whose functions are to."""
     order = find_database_instances_verb.find_database_instances(
         request_id=event["request_id"],
         for_provisioning=event["for_provisioning"],
@@ -116,7 +113,7 @@ def find_database_instances(event: Any, context: Any) -> Any:
         directory=aws.directory(),
         clock=now,
     )
-    return {"order": to_payload(order)}
+    return {"order": to_payload(order), "provisioner": order.provisioner}
 
 
 @blueprint.lambda_function()
@@ -202,32 +199,10 @@ def close_tunnels(event: Any, context: Any) -> Any:
 @blueprint.schedule(Rate(_HOUSEKEEPING_MINUTES, unit=Rate.MINUTES))
 @observed
 def stop_idle_bastions(event: Any, context: Any) -> Any:
-    """Any event → what was done with each bastion. One that fails does not keep the others from their turn."""
-    turns, failures = [], []
-    for group in packed_catalogue().bastions.values():
-        try:
-            turns.append(_stop_idle_bastion(group))
-        except AccessError as error:
-            failures.append(f"{group.name}: {redacted(str(error))}")
-    logger.info("housekeeping", extra={"bastions": to_payload(turns)})
-    if failures:
-        raise BastionNotReadyError(f"Housekeeping failed for {'; '.join(failures)}")
-    return to_payload(turns)
-
-
-@blueprint.schedule(Rate(_HOUSEKEEPING_MINUTES, unit=Rate.MINUTES))
-@observed
-def reconcile_grants(event: Any, context: Any) -> Any:
-    """Any event → the names of the executions that were started."""
-    started = reconcile_grants_verb.reconcile_grants(
-        grants=aws.grants(), executions=aws.executions(), audit=aws.audit(), clock=now
-    )
-    return list(started)
-
-
-def _stop_idle_bastion(group: BastionGroup) -> stop_idle_bastions_verb.Housekeeping:
-    return stop_idle_bastions_verb.stop_idle_bastion(
-        group=group,
+    """Any event → what was done with each bastion that was ever used."""
+    turns = stop_idle_bastions_verb.stop_idle_bastions(
+        catalogue=packed_catalogue(),
+        stage=current_settings().stage,
         durations=current_settings().durations,
         grants=aws.grants(),
         bastions=aws.bastions(),
@@ -236,3 +211,5 @@ def _stop_idle_bastion(group: BastionGroup) -> stop_idle_bastions_verb.Housekeep
         audit=aws.audit(),
         clock=now,
     )
+    logger.info("housekeeping", extra={"bastions": to_payload(turns)})
+    return to_payload(turns)

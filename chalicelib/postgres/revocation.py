@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import TypeVar
 
 import psycopg
@@ -27,6 +28,7 @@ from chalicelib.postgres.parking import end_parked_sessions, find_role, is_stran
 from chalicelib.postgres.statements import RoleFacts
 
 _PARKINGS = 3
+_TIDYING_TRIES = 2
 _QUIET_PASSES = 3
 _PASSES = 200
 _PAUSE_BETWEEN_PASSES = 0.05
@@ -158,18 +160,18 @@ class Revocation:
     def _clean(self, writer: Connection) -> None:
         found = writer.execute(statements.littered_databases(self._role, self._groups)).fetchall()
         for (database,) in found:
-            try:
-                if database == self._order.facts.database:
-                    self._kept += self._in_transaction(writer, self._hand_over)
-                else:
-                    with self._open(self._order.instances.writer, database=database, is_writer=True) as sibling:
-                        self._kept += self._in_transaction(sibling, self._hand_over)
-            except psycopg.Error as error:
-                self._require_lasting(error, writer)
+            if reason := self._find_obstacle(writer, partial(self._clean_in, writer, database)):
                 self._unchecked.append(
                     f"What {self._role} owns or was granted in the database {database} could not be taken from it "
-                    f"({reason_of(error)}); the role stays, without login."
+                    f"({reason}); the role stays, without login."
                 )
+
+    def _clean_in(self, writer: Connection, database: str) -> None:
+        if database == self._order.facts.database:
+            self._kept += self._in_transaction(writer, self._hand_over)
+            return
+        with self._open(self._order.instances.writer, database=database, is_writer=True) as sibling:
+            self._kept += self._in_transaction(sibling, self._hand_over)
 
     def _hand_over(self, connection: Connection) -> list[KeptObject]:
         """Everything in this database goes to the attic, where nobody but the write group can use it."""
@@ -191,11 +193,8 @@ class Revocation:
         return [KeptObject(database=database, kind=kind, name=name) for kind, name in owned]
 
     def _drop(self, writer: Connection) -> None:
-        try:
-            self._in_transaction(writer, self._drop_if_ours)
-        except psycopg.Error as error:
-            self._require_lasting(error, writer)
-            self._unchecked.append(f"{self._role} stays, without login: it could not be dropped ({reason_of(error)}).")
+        if reason := self._find_obstacle(writer, lambda: self._in_transaction(writer, self._drop_if_ours)):
+            self._unchecked.append(f"{self._role} stays, without login: it could not be dropped ({reason}).")
 
     def _drop_if_ours(self, writer: Connection) -> None:
         if self._require_ours(writer):
@@ -252,10 +251,22 @@ class Revocation:
         raise _Superseded(owner)
 
     @staticmethod
-    def _require_lasting(error: psycopg.Error, writer: Connection) -> None:
-        """What passes by itself is no reason to leave something undone: raised again, so that all of it is tried again."""
-        if is_passing(error) or writer.broken:
-            raise error
+    def _find_obstacle(writer: Connection, work: Callable[[], object]) -> str:
+        """What PostgreSQL says when the work fails twice: a lack of memory or time may have passed by the second try.
+
+        What passes by itself but not at once is raised, so that all of it is tried again.
+        """
+        reason = ""
+        for _ in range(_TIDYING_TRIES):
+            try:
+                work()
+            except psycopg.Error as error:
+                if is_passing(error) or writer.broken:
+                    raise
+                reason = reason_of(error)
+            else:
+                return ""
+        return reason
 
     def _advice(self) -> str:
         if not self._refusals:

@@ -43,6 +43,7 @@ def build_app(
         enterprise_id=None, team_id=acts.team, bot_token=bot_token, bot_id="B0", bot_user_id="U0"
     )
     app = App(
+        name="drawbridge.bolt",  # else bolt takes the time to look through the source of the whole stack for one
         signing_secret=signing_secret,
         client=WebClient(base_url=api, timeout=2),
         authorize=lambda **_: identity,

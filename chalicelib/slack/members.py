@@ -1,5 +1,6 @@
 """What Slack itself says about a person: a full member of our workspace, or something less."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from slack_sdk import WebClient
@@ -36,6 +37,11 @@ class SlackMembers:
                 if error.response.get("error") in _NOBODY:
                     return "is unknown to the workspace"
                 raise
-        if user.get("team_id") != self._team:
-            return "belongs to another workspace"
-        return next((words for attribute, words in _LESS.items() if user.get(attribute)), None)
+        return find_objection_to(user, team=self._team)
+
+
+def find_objection_to(user: Mapping[str, Any], *, team: str) -> str | None:
+    """Why the account that ``users.info`` shows is no full member of the team; None when it is one."""
+    if user.get("team_id") != team:
+        return "belongs to another workspace"
+    return next((words for attribute, words in _LESS.items() if user.get(attribute)), None)

@@ -135,13 +135,16 @@ class SlackNotifier:
         return self._tell(request.person, message, f"the connection of {request.request_id}")
 
     def show_end(self, record: RequestRecord, grant: Grant, connection: ConnectionDetails) -> None:
-        """Show the moved end on every card that names one, close a warning of the old one, then tell the holder anew."""
-        request, what = record.approved, f"the new end of {record.request.request_id}"
+        """Show what has moved on every card that names it, close a warning of the old end, then tell the holder anew."""
+        request, what = record.approved, f"the news of {record.request.request_id}"
         self._show_live(record, grant, what)
         ready = holder.ready_card(request=request, grant=grant, connection=connection)
         self._update(record.ready_card, ready, what)
-        self._update(record.soon_card, holder.outdated_soon_card(request=request, grant=grant), what)
-        self._tell(request.person, holder.moved_end_message(request=request, grant=grant), what)
+        if not record.knows_the_way(grant):
+            self._tell(request.person, holder.replaced_bastion_message(request=request, connection=connection), what)
+        if record.told_end != grant.ends_at:
+            self._update(record.soon_card, holder.outdated_soon_card(request=request, grant=grant), what)
+            self._tell(request.person, holder.moved_end_message(request=request, grant=grant), what)
 
     def warn_of_end(self, request: AccessRequest, grant: Grant) -> CardReference:
         """Tell the holder that the access ends soon."""

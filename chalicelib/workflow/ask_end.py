@@ -14,7 +14,11 @@ def ask_end(
         return Refusal(reason=f"{request_id} is not yours to end.")
     if record.outcome is not None:
         return Refusal(reason=f"{request_id} has ended already.")
-    requests.ask_end(request_id, at=clock())
+    hold_token = requests.ask_end(request_id, at=clock())
+    if hold_token is not None:
+        executions.wake(hold_token)  # nobody waits for an approval any more
+        return None
+    # Whoever began to wait after the first look, and before the asking, has not seen it.
     standing = requests.require_request(request_id)
     for token in (standing.approval_token, standing.hold_token):
         if token is not None:

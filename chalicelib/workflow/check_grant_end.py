@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from chalicelib.defaults import Durations
+from chalicelib.domain.audit import AuditEvent
 from chalicelib.domain.errors import LedgerUnavailableError
 from chalicelib.domain.grants import Grant, GrantState, ensure_ending, seconds_left, warns_at
 from chalicelib.domain.records import RequestRecord
@@ -39,6 +40,9 @@ def check_grant_end(
         record = requests.require_request(request_id)
         grant, now = find_own_grant(record, grants), clock()
         if grant is None or grant.state is not GrantState.LIVE:
+            if grant is not None:
+                # Whoever turned it may have died before writing it down.
+                _write_down(grant, record, audit)
             return GrantEnd(is_ending=True)
         end_asked = record.end_asked_at is not None
         ending = ensure_ending(grant, now=now, end_asked=end_now or end_asked)
@@ -49,16 +53,26 @@ def check_grant_end(
                 requests.keep_tell_try(request_id, at=now)
             return end
         if grants.replace_grant(grant, ending):
-            audit.append(request_id, "ending", {"asked": end_asked, "failed": end_now}, at=now)
+            _write_down(ending, record, audit)
             return GrantEnd(is_ending=True)
     raise LedgerUnavailableError(f"The grant of {request_id} kept changing; it is looked at again.")
+
+
+def _write_down(ending: Grant, record: RequestRecord, audit: AuditTrail) -> None:
+    """By the ledger alone, so that it is the same however often it is told."""
+    request_id, asked_at = ending.facts.request_id, record.end_asked_at
+    if asked_at is not None:
+        audit.append(request_id, AuditEvent.END_ASKED, {"asked_at": asked_at}, at=asked_at)
+    facts = {"role": ending.facts.role, "ends_at": ending.ends_at}
+    audit.append(request_id, AuditEvent.ENDING, facts, at=ending.ends_at)
 
 
 def go_on(record: RequestRecord, grant: Grant, durations: Durations, now: datetime) -> GrantEnd:
     """Wait for the end, or for the moment at which the holder is warned of it. What Slack did not take is tried again."""
     left = seconds_left(grant, now)
     warning = warns_at(grant, warning_seconds=durations.warning)
-    is_untold = record.told_end != grant.ends_at or (now >= warning and record.warned_end != grant.ends_at)
+    is_warning_due = now >= warning and record.warned_end != grant.ends_at
+    is_untold = record.told_end != grant.ends_at or is_warning_due or not record.knows_the_way(grant)
     if is_untold:
         since = (now - record.tell_tried_at).total_seconds() if record.tell_tried_at else _TELL_AGAIN_SECONDS
         if since >= _TELL_AGAIN_SECONDS:

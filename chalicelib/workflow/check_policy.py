@@ -1,6 +1,7 @@
 """CheckPolicy: judge the request again, under the workflow's own role and by the current catalogue."""
 
 from chalicelib.defaults import Durations
+from chalicelib.domain.audit import AuditEvent
 from chalicelib.domain.catalogue import Catalogue
 from chalicelib.domain.policy import PolicyOutcome
 from chalicelib.ports import AuditTrail, Clock, GrantLedger, RequestLedger
@@ -24,7 +25,7 @@ def check_policy(
     )
     audit.append(
         request_id,
-        "asked",
+        AuditEvent.ASKED,
         {"request": request, "policy": outcome.answer, "rule": outcome.reason},
         at=request.asked_at,
     )

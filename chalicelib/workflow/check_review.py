@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
+from chalicelib.domain.audit import AuditEvent
 from chalicelib.domain.catalogue import Catalogue
 from chalicelib.domain.policy import judge_request
 from chalicelib.domain.reviews import ReviewRecord, ReviewVerdict, seconds_to_reminder
@@ -27,8 +28,8 @@ def check_review(
         policy = judge_request(record.request, catalogue=catalogue, now=now)
         due_at = now + timedelta(seconds=policy.review_seconds)
         review = requests.open_review(ReviewRecord(request_id=request_id, opened_at=now, due_at=due_at))
-        audit.append(request_id, "review opened", {"due_at": review.due_at}, at=now)
+    audit.append(request_id, AuditEvent.REVIEW_OPENED, {"due_at": review.due_at}, at=review.opened_at)
     if review.verdict is not ReviewVerdict.OPEN:
-        audit.append(request_id, "reviewed", {"review": review}, at=now)
+        audit.append(request_id, AuditEvent.REVIEWED, {"review": review}, at=now)
         return ReviewState(is_closed=True)
     return ReviewState(is_closed=False, wait_seconds=seconds_to_reminder(review, now))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from chalicelib.domain.audit import AuditEvent
 from chalicelib.domain.decisions import DecisionRecord, Verdict, close_cancelled, close_unanswered, without_void
 from chalicelib.domain.errors import LedgerUnavailableError
 from chalicelib.domain.records import RequestRecord
@@ -42,7 +43,10 @@ def close_approval(
         if closed is record.decisions or requests.replace_decision(closed):
             if record.approval_card is not None:
                 notifier.show_decision(record.approval_card, record.request, closed)
-            audit.append(request_id, "decided", {"verdict": closed.verdict, "decisions": closed.decisions}, at=clock())
+            for decision in closed.decisions:
+                audit.append(request_id, AuditEvent.DECIDED, {"decision": decision}, at=decision.at)
+            facts = {"verdict": closed.verdict, "void": closed.void, "objection": objection or ""}
+            audit.append(request_id, AuditEvent.APPROVAL_CLOSED, facts, at=clock())
             if closed.verdict is Verdict.APPROVED and refused:
                 return Closing(verdict=Verdict.DENIED, reason=refused)
             return Closing(verdict=closed.verdict, reason=_explain_void(closed))

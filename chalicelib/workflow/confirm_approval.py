@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 
 from chalicelib.defaults import Durations
+from chalicelib.domain.audit import AuditEvent
 from chalicelib.domain.catalogue import Catalogue
 from chalicelib.domain.connections import choose_port
 from chalicelib.domain.decisions import confirm_approval as judge_confirmation
 from chalicelib.domain.documents import new_document
 from chalicelib.domain.endings import Purpose
 from chalicelib.domain.grants import Grant, new_grant
-from chalicelib.domain.policy import judge_request
+from chalicelib.domain.policy import PolicyOutcome, judge_request
 from chalicelib.domain.records import RequestRecord
 from chalicelib.ports import AuditTrail, Clock, Executions, GrantLedger, RequestLedger
 
@@ -40,10 +41,8 @@ def confirm_approval(
     record, now = requests.require_request(request_id), clock()
     approved = record.approved
     policy = judge_request(approved, catalogue=catalogue, now=now)
-    refusal = judge_confirmation(policy=policy, record=record.decisions, requester=approved.person)
-    if refusal is not None or record.end_asked_at is not None:
-        reason = refusal.reason if refusal else "The request was cancelled."
-        audit.append(request_id, "refused", {"reason": reason}, at=now)
+    if reason := _find_refusal(record, policy):
+        audit.append(request_id, AuditEvent.REFUSED, {"reason": reason}, at=now)
         return Confirmation(is_confirmed=False, reason=reason)
     if policy.review_seconds:
         executions.start(f"{request_id}-review", new_document(request_id, Purpose.REVIEW))
@@ -61,8 +60,17 @@ def confirm_approval(
             is_confirmed=False,
             reason=f"You hold this access already, by {standing.facts.request_id}; nothing was extended.",
         )
-    audit.append(request_id, "granted", {"rule": policy.reason, "ends_at": standing.ends_at}, at=now)
+    granted = {"rule": policy.reason, "role": standing.facts.role, "grant": standing.facts, "ends_at": standing.ends_at}
+    audit.append(request_id, AuditEvent.GRANTED, granted, at=standing.created_at)
     return Confirmation(is_confirmed=True)
+
+
+def _find_refusal(record: RequestRecord, policy: PolicyOutcome) -> str:
+    if refusal := judge_confirmation(policy=policy, record=record.decisions, requester=record.approved.person):
+        return refusal.reason
+    if record.outcome is not None:
+        return "The request is over."  # and this run began before it was, and lands late
+    return "The request was cancelled." if record.end_asked_at is not None else ""
 
 
 def _choose_port(record: RequestRecord, grants: GrantLedger, catalogue: Catalogue) -> int:

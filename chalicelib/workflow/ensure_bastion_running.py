@@ -1,4 +1,4 @@
-"""EnsureBastionRunning: lease the bastion for the grant's whole life and see it connected. Asked again until it is."""
+"""EnsureBastionRunning: lease a bastion for the grant's whole life and see it connected. Asked again until it is."""
 
 from datetime import timedelta
 
@@ -9,6 +9,7 @@ from chalicelib.domain.errors import BastionNotReadyError, DeliveryFailedError
 from chalicelib.domain.grants import GrantState
 from chalicelib.ports import BastionHost, BastionLedger, Clock, GrantLedger, RequestLedger
 from chalicelib.workflow.drive_bastion import drive_bastion
+from chalicelib.workflow.lease_bastion import lease_bastion
 from chalicelib.workflow.own_grant import find_own_grant
 
 
@@ -23,8 +24,8 @@ def ensure_bastion_running(
     host: BastionHost,
     clock: Clock,
 ) -> str:
-    """The id of a connected instance. Raises BastionNotReadyError and BastionCapacityError, to be asked again, and
-    DeliveryFailedError when its agent is too old to forward.
+    """The id of a connected instance. Raises BastionNotReadyError and BastionCapacityError, to be asked again,
+    BastionsFullError, and DeliveryFailedError when its agent is too old to forward.
     """
     record = requests.require_request(request_id)
     grant = find_own_grant(record, grants)
@@ -32,16 +33,16 @@ def ensure_bastion_running(
         raise DeliveryFailedError(f"The grant of {request_id} is not live any more; no bastion is started for it.")
     group = catalogue.require_location(record.request.location).bastion
     lease_until = grant.ends_at + timedelta(seconds=durations.lease_margin)
-    is_leased = bastions.take_lease(group.name, request_id, until=lease_until)
+    name, is_leased = lease_bastion(group=group.name, request_id=request_id, until=lease_until, bastions=bastions)
     plan = next_step_to_run if is_leased else next_step_to_settle
     step, bastion, status = drive_bastion(
-        group=group, plan=plan, durations=durations, bastions=bastions, host=host, clock=clock
+        name=name, group=group, plan=plan, durations=durations, bastions=bastions, host=host, clock=clock
     )
     if step is not Step.READY or bastion.instance_id is None:
-        raise BastionNotReadyError(f"The bastion {group.name} did not connect to Session Manager in time. Ask again.")
+        raise BastionNotReadyError(f"The bastion {name} did not connect to Session Manager in time. Ask again.")
     if not is_agent_new_enough(status.agent_version):
         raise DeliveryFailedError(
-            f"The SSM agent of the bastion {group.name} is too old ({status.agent_version}); 3.1.1374.0 is the least. "
+            f"The SSM agent of the bastion {name} is too old ({status.agent_version}); 3.1.1374.0 is the least. "
             "Ask the people who run Drawbridge to replace the bastion."
         )
     return bastion.instance_id

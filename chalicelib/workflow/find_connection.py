@@ -13,6 +13,7 @@ def find_connection(
     *,
     request_id: str,
     person_id: str,
+    stage: str,
     certificate_bundle: str,
     requests: RequestLedger,
     grants: GrantLedger,
@@ -29,5 +30,6 @@ def find_connection(
         facts=grant.facts,
         instance_id=grant.instance_id,
         writer=grant.writer,
+        stage=stage,
         certificate_bundle=certificate_bundle,
     )

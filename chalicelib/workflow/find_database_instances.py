@@ -6,6 +6,7 @@ from datetime import datetime
 from chalicelib.domain.errors import LedgerUnavailableError
 from chalicelib.domain.grants import Grant, GrantFacts, GrantState
 from chalicelib.domain.instances import DatabaseInstances
+from chalicelib.domain.locations import MAIN_PROVISIONER
 from chalicelib.domain.orders import OpenGrants
 from chalicelib.ports import Clock, DatabaseDirectory, GrantLedger, RequestLedger
 from chalicelib.workflow.own_grant import find_own_grant
@@ -21,6 +22,11 @@ class DatabaseOrder:
     ends_at: datetime | None = None
     not_after: datetime | None = None
     open_grants: OpenGrants | None = None
+
+    @property
+    def provisioner(self) -> str:
+        """Whose database functions carry it out, by the frozen facts: the catalogue may say another by now."""
+        return self.facts.provisioner if self.facts else MAIN_PROVISIONER
 
 
 def find_database_instances(

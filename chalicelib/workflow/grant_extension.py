@@ -3,6 +3,8 @@
 from datetime import datetime, timedelta
 
 from chalicelib.defaults import Durations
+from chalicelib.domain.audit import AuditEvent
+from chalicelib.domain.bastions import bastion_names, find_holding
 from chalicelib.domain.catalogue import Catalogue
 from chalicelib.domain.decisions import confirm_approval as judge_confirmation
 from chalicelib.domain.errors import LedgerUnavailableError
@@ -12,6 +14,7 @@ from chalicelib.domain.policy import judge_request
 from chalicelib.domain.records import RequestRecord
 from chalicelib.ports import AuditTrail, BastionLedger, Clock, Executions, GrantLedger, RequestLedger
 from chalicelib.workflow.confirm_approval import Confirmation
+from chalicelib.workflow.lease_bastion import lease_bastion
 from chalicelib.workflow.own_grant import find_own_grant
 
 _TRIES = 5
@@ -37,11 +40,14 @@ def grant_extension(
         if grant is None or request_id not in grant.extension_ids:
             reason = _find_refusal(record, prolonged, grant, catalogue, clock())
             if grant is None or reason:
-                audit.append(request_id, "refused", {"reason": reason}, at=clock())
+                if grant is None or grant.state is not GrantState.LIVE:
+                    _give_up_lease(prolonged, grant, catalogue, bastions, clock)
+                audit.append(request_id, AuditEvent.REFUSED, {"reason": reason}, at=clock())
                 return Confirmation(is_confirmed=False, reason=reason)
-            if not _prolong(grant, record, durations, grants, bastions, clock):
+            if not _prolong(grant, record, durations, grants, bastions):
                 continue
-            audit.append(grant.facts.request_id, "extended", {"by": request_id}, at=clock())
+        seconds = record.approved.duration_seconds
+        audit.append(grant.facts.request_id, AuditEvent.EXTENDED, {"by": request_id, "seconds": seconds}, at=clock())
         # Read once more: the hold may have begun anew, with another token, since the grant was read.
         hold_token = requests.require_request(grant.facts.request_id).hold_token
         if hold_token is not None:
@@ -77,21 +83,27 @@ def _find_refusal(
 
 
 def _prolong(
-    grant: Grant,
-    record: RequestRecord,
-    durations: Durations,
-    grants: GrantLedger,
-    bastions: BastionLedger,
-    clock: Clock,
+    grant: Grant, record: RequestRecord, durations: Durations, grants: GrantLedger, bastions: BastionLedger
 ) -> bool:
-    name, request_id, margin = grant.facts.bastion, grant.facts.request_id, timedelta(seconds=durations.lease_margin)
+    margin = timedelta(seconds=durations.lease_margin)
     longer = extended(grant, extension_id=record.request.request_id, seconds=record.approved.duration_seconds)
-    if not bastions.take_lease(name, request_id, until=longer.ends_at + margin):
-        return False
-    if grants.replace_grant(grant, longer):
-        return True
-    standing = grants.find_grant(grant.facts.key)
-    if standing is None or standing.facts.request_id != request_id or standing.state is not GrantState.LIVE:
-        # Its own execution may have given the lease up already; nobody else would before the lease runs out.
-        bastions.release_lease(name, request_id, at=clock())
-    return False
+    _, is_leased = lease_bastion(
+        group=grant.facts.bastion,
+        request_id=grant.facts.request_id,
+        until=longer.ends_at + margin,
+        bastions=bastions,
+    )
+    return is_leased and grants.replace_grant(grant, longer)
+
+
+def _give_up_lease(
+    prolonged: RequestRecord, grant: Grant | None, catalogue: Catalogue, bastions: BastionLedger, clock: Clock
+) -> None:
+    """This try or one that was killed may have leased the bastion after the access's own execution gave the lease up; nobody
+    else would before it runs out.
+    """
+    request = prolonged.request
+    group = grant.facts.bastion if grant else catalogue.require_location(request.location).bastion.name
+    standing = find_holding(bastions.find_bastions(bastion_names(group)), request.request_id)
+    if standing is not None:
+        bastions.release_lease(standing.name, request.request_id, at=clock())

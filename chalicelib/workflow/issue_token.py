@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from chalicelib.defaults import Durations
+from chalicelib.domain.audit import AuditEvent
 from chalicelib.domain.decisions import Refusal
 from chalicelib.domain.locations import TokenSource
 from chalicelib.ports import AuditTrail, AuthTokens, Clock, GrantLedger, Members, RequestLedger, TokenView
@@ -14,6 +15,7 @@ def issue_token(
     request_id: str,
     view_id: str,
     person_id: str,
+    stage: str,
     certificate_bundle: str,
     durations: Durations,
     requests: RequestLedger,
@@ -29,6 +31,7 @@ def issue_token(
     connection = find_connection(
         request_id=request_id,
         person_id=person_id,
+        stage=stage,
         certificate_bundle=certificate_bundle,
         requests=requests,
         grants=grants,
@@ -36,14 +39,16 @@ def issue_token(
     )
     refusal = connection.reason if isinstance(connection, Refusal) else _find_refusal(person_id, members)
     if isinstance(connection, Refusal) or refusal:
-        audit.append(request_id, "token refused", {"person": person_id}, at=now)
+        refused = {"person": person_id, "reason": refusal, "view": view_id}
+        audit.append(request_id, AuditEvent.TOKEN_REFUSED, refused, at=now)
         view.show_refusal(view_id, request_id, refusal)
         return
     facts = connection.facts
     if facts.token is not TokenSource.MODAL:
         view.show_local_token(view_id, connection)
         return
-    audit.append(request_id, "token made", {"role": facts.role}, at=now)
+    made = {"person": person_id, "role": facts.role, "host": connection.writer.host, "view": view_id}
+    audit.append(request_id, AuditEvent.TOKEN_MADE, made, at=now)
     token = tokens.sign(connection.writer, facts.role, facts.region)
     view.show_token(view_id, token, connection, expires_at=now + timedelta(seconds=durations.token))
 

@@ -1,38 +1,119 @@
-"""ReconcileGrants: on a schedule, see to ends that their own execution did not see to. Connects to no database itself."""
+"""ReconcileGrants: on a schedule, see to what its own execution did not see to. Connects to no database itself."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
+from chalicelib.domain.audit import AuditEvent
+from chalicelib.domain.catalogue import Catalogue
 from chalicelib.domain.documents import new_document
-from chalicelib.domain.endings import Purpose
-from chalicelib.domain.errors import AccessError, LedgerUnavailableError
-from chalicelib.domain.grants import Grant, revocation_attempt
-from chalicelib.ports import AuditTrail, Clock, Executions, GrantLedger
+from chalicelib.domain.errors import AccessError, LedgerUnavailableError, SlackUnavailableError
+from chalicelib.domain.executions import Progress
+from chalicelib.domain.people import Person
+from chalicelib.domain.reconciliation import (
+    End,
+    Repair,
+    Start,
+    Wake,
+    is_seen_to,
+    repair_request,
+    repair_review,
+)
+from chalicelib.domain.records import RequestRecord
+from chalicelib.ports import AuditTrail, Clock, Executions, GrantLedger, Members, RequestLedger
+
+_HOLDERS_A_TURN = 30
+"""So many holders Slack is asked about in one turn; with more, each turn asks about others."""
 
 
-def reconcile_grants(*, grants: GrantLedger, executions: Executions, audit: AuditTrail, clock: Clock) -> Sequence[str]:
-    """Start a revocation for each grant that is past its end and that nobody is ending. Returns the executions' names.
+def reconcile_grants(
+    *,
+    catalogue: Catalogue,
+    requests: RequestLedger,
+    grants: GrantLedger,
+    executions: Executions,
+    members: Members,
+    audit: AuditTrail,
+    clock: Clock,
+) -> Sequence[str]:
+    """Repair each request that is open, untold, under review or whose grant is not gone. Returns the repairs in words.
 
-    A grant that fails does not keep the others from their turn. Raises LedgerUnavailableError afterwards, with all of them.
+    A request that fails does not keep the others from their turn. Raises LedgerUnavailableError afterwards, with all of them.
     """
-    started, failures = [], []
-    for grant in grants.open_grants():
+    open_grants = {grant.facts.request_id: grant for grant in grants.open_grants()}
+    reviews = frozenset(requests.requests_to_review())
+    running = executions.running()
+    objections = _find_objections([grant.facts.person for grant in open_grants.values()], catalogue, members, clock())
+    repairs, failures = [], []
+    for record in requests.find_requests(sorted({*open_grants, *requests.unreported_requests(), *reviews})):
+        request = record.request
         try:
-            name = _reconcile(grant, executions, audit, clock())
+            if request.request_id in open_grants or not record.is_reported:
+                progress = _find_progress(request.request_id, running, executions)
+                grant, objection = open_grants.get(request.request_id), objections.get(request.person.person_id)
+                repair = repair_request(record, grant, progress=progress, objection=objection, now=clock())
+                repairs += _carry_out(repair, record, requests, executions, audit, clock())
+            repair = repair_review(record, running=running, now=clock())
+            repairs += _carry_out(repair, record, requests, executions, audit, clock())
         except AccessError as error:
-            failures.append(f"{grant.facts.request_id}: {error}")
-            continue
-        started += [name] if name else []
+            failures.append(f"{request.request_id}: {error}")
     if failures:
         raise LedgerUnavailableError(f"Not seen to, and tried again: {'; '.join(failures)}")
-    return started
+    return repairs
 
 
-def _reconcile(grant: Grant, executions: Executions, audit: AuditTrail, now: datetime) -> str | None:
-    request_id, attempt = grant.facts.request_id, revocation_attempt(grant, now)
-    if attempt == 0 or executions.is_running(request_id):
-        return None
-    name = f"{request_id}-revoke-{attempt}"
-    executions.start(name, new_document(request_id, Purpose.REVOKE))
-    audit.append(request_id, "revocation started", {"execution": name}, at=now)
-    return name
+def _find_progress(request_id: str, running: Collection[str], executions: Executions) -> Progress:
+    """The list may miss what has just begun, so whatever is not in it is asked about."""
+    return Progress.RUNNING if is_seen_to(request_id, running) else executions.find_progress(request_id)
+
+
+def _find_objections(
+    holders: Sequence[Person], catalogue: Catalogue, members: Members, now: datetime
+) -> dict[str, str]:
+    """Why each of the holders may hold nothing any more. What Slack does not answer is asked again next time."""
+    people = sorted({person.person_id: person for person in holders}.items())
+    unlisted = {
+        person_id: "is not in the catalogue any more"
+        for person_id, person in people
+        if catalogue.find_person(team=person.team, slack=person.slack) is None
+    }
+    listed = [person_id for person_id, _ in people if person_id not in unlisted]
+    first = int(now.timestamp() // 60) % len(listed) if len(listed) > _HOLDERS_A_TURN else 0
+    found = {}
+    for person_id in (listed[first:] + listed[:first])[:_HOLDERS_A_TURN]:
+        try:
+            objection = members.find_objection(person_id)
+        except SlackUnavailableError:
+            break
+        if objection is not None:
+            found[person_id] = objection
+    return unlisted | found
+
+
+def _carry_out(
+    repair: Repair | None,
+    record: RequestRecord,
+    requests: RequestLedger,
+    executions: Executions,
+    audit: AuditTrail,
+    now: datetime,
+) -> list[str]:
+    """Effects first: an audit trail that does not answer must keep nobody's access alive."""
+    request_id = record.request.request_id
+    match repair:
+        case None:
+            return []
+        case Start(name=name, purpose=purpose):
+            if executions.find_progress(name) is not Progress.UNKNOWN:
+                return []
+            executions.start(name, new_document(request_id, purpose))
+            done = f"{name} started"
+        case Wake(task_token=token):
+            executions.wake(token)
+            done = f"{request_id} woken"
+        case End(reason=reason):
+            requests.ask_end(request_id, at=now)
+            if record.hold_token is not None:
+                executions.wake(record.hold_token)
+            done = f"{request_id} ended: its holder {reason}"
+    audit.append(request_id, AuditEvent.REPAIRED, {"repair": done, "seen_at": now}, at=now)
+    return [done]

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from chalicelib.domain.audit import AuditEvent
 from chalicelib.domain.decisions import Verdict, close_unanswered
 from chalicelib.domain.endings import Course, Ending, Outcome, Purpose, decide_outcome
 from chalicelib.domain.grants import Grant, GrantState, may_be_gone
@@ -36,6 +37,8 @@ def report_outcome(
         # The asking failed: nobody shall be shown it any more as waiting for them.
         requests.replace_decision(close_unanswered(record.decisions))
     if record.outcome is None:
+        # Before it is recorded: afterwards nobody would come by here again.
+        audit.append(request_id, AuditEvent.ENDED, {"outcome": outcome, "explanation": explanation}, at=clock())
         requests.close_request(
             EndedRequest(
                 request=request,
@@ -45,10 +48,9 @@ def report_outcome(
                 bastion=grant.facts.bastion if grant else "",
             )
         )
-        audit.append(request_id, "ended", {"outcome": outcome, "explanation": explanation}, at=clock())
     if receipt is not None:
-        audit.append(request_id, "receipt", {"receipt": receipt, "is_revoked": is_revoked}, at=clock())
-    if course.purpose is Purpose.REVOKE and not is_revoked and record.outcome is not None:
+        audit.append(request_id, AuditEvent.RECEIPT, {"receipt": receipt, "is_revoked": is_revoked}, at=clock())
+    if course.purpose is Purpose.REVOKE and not is_revoked and record.is_reported:
         # The person was told that it is tried until it succeeds; saying so at each try would be noise.
         return outcome
     notifier.report(
@@ -67,6 +69,7 @@ def report_outcome(
             soon_card=record.soon_card,
         )
     )
+    requests.keep_reported(request_id)
     return outcome
 
 

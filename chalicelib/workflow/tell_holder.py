@@ -1,4 +1,7 @@
-"""TellHolder: tell the holder of a later end, and that the end is near. The hold goes on whether or not Slack takes it."""
+"""TellHolder: tell the holder of a later end, of another bastion, and that the end is near.
+
+The hold goes on whether or not Slack takes it.
+"""
 
 from chalicelib.defaults import Durations
 from chalicelib.domain.connections import ConnectionDetails
@@ -10,6 +13,7 @@ from chalicelib.workflow.own_grant import find_own_grant
 def tell_holder(
     *,
     request_id: str,
+    stage: str,
     certificate_bundle: str,
     durations: Durations,
     requests: RequestLedger,
@@ -22,15 +26,16 @@ def tell_holder(
     grant = find_own_grant(record, grants)
     if grant is None or grant.state is not GrantState.LIVE or grant.instance_id is None or grant.writer is None:
         return
-    if record.told_end != grant.ends_at:
+    if record.told_end != grant.ends_at or not record.knows_the_way(grant):
         connection = ConnectionDetails(
             facts=grant.facts,
             instance_id=grant.instance_id,
             writer=grant.writer,
+            stage=stage,
             certificate_bundle=certificate_bundle,
         )
         notifier.show_end(record, grant, connection)
-    requests.keep_told(request_id, end=grant.ends_at)
+    requests.keep_told(request_id, end=grant.ends_at, instance_id=grant.instance_id)
     if now >= warns_at(grant, warning_seconds=durations.warning) and record.warned_end != grant.ends_at:
         requests.keep_card(request_id, "soon", notifier.warn_of_end(record.approved, grant))
         requests.keep_told(request_id, warned=grant.ends_at)

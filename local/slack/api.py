@@ -368,7 +368,7 @@ class SlackStandIn(Methods):
             return Response(content={"error": "There is nothing here."}, status=404)
         is_hook = request.area == "hooks"
         called = "response_url" if is_hook else request.name
-        status, headers, answer = 200, {}, {"ok": True}
+        status, headers, answer = 200, {} if is_hook else {"X-OAuth-Scopes": ",".join(self._scopes)}, {"ok": True}
         with self._change():
             planned = self._faults.get(called)
             fault = planned.pop(0) if planned else None
@@ -378,7 +378,8 @@ class SlackStandIn(Methods):
                 if fault is not None:
                     raise fault.refusal
             except SlackError as error:
-                status, headers, answer = max(error.status, 404 if is_hook else 200), error.headers, error.answer
+                status, answer = max(error.status, 404 if is_hook else 200), error.answer
+                headers |= error.headers
             self.calls.append(Call(called, request.arguments, answer))
         if fault is not None:
             with self._changed:

@@ -8,7 +8,8 @@ from local.slack.team import BOT, SlackError, Team, require_view
 from local.slack.web import Request
 
 SCOPES = {"auth": "", "views": "", "chat": "chat:write", "users": "users:read", "conversations": "im:write"}
-SCOPES["usergroups"] = "usergroups:read"
+SCOPES |= {"usergroups": "usergroups:read", "bots": "users:read"}
+MOST_DAYS_AHEAD = 120  # of a scheduled message
 WITHOUT_EFFECT = {"token", "team_id", "unfurl_links", "unfurl_media", "include_locale"}
 
 
@@ -46,6 +47,11 @@ class Methods(Team):
     def _auth_test(self) -> Json:
         return {"team_id": self.team, "user_id": BOT["user"], "bot_id": BOT["bot_id"]}
 
+    def _bots_info(self, bot: str) -> Json:
+        if bot != BOT["bot_id"]:
+            raise SlackError("bot_not_found")
+        return {"bot": {"id": bot, "app_id": self.app_id, "user_id": BOT["user"], "deleted": False}}
+
     def _users_info(self, user: str) -> Json:
         if user not in self.people:
             raise SlackError("user_not_found")
@@ -77,6 +83,19 @@ class Methods(Team):
         if user not in self.channels[place][1]:
             raise SlackError("user_not_in_channel")
         return {"message_ts": self._post(place, self._content(text, blocks) | {"only_for": user})["ts"]}
+
+    def _chat_schedulemessage(self, channel: str, post_at: int, text: str = "", blocks: Any = ()) -> Json:
+        place, seconds, key = self._bots_channel(channel), int(post_at) - self.clock(), f"Q{self._new_ts()}"
+        if not 0 < seconds < MOST_DAYS_AHEAD * 86_400:
+            raise SlackError("time_too_far" if seconds > 0 else "time_in_past")
+        self.scheduled[key] = {"channel": place, "post_at": int(post_at), **self._content(text, blocks)}
+        return {"channel": place, "scheduled_message_id": key, "post_at": int(post_at)}
+
+    def _chat_deletescheduledmessage(self, channel: str, scheduled_message_id: str) -> Json:
+        if self.scheduled.get(scheduled_message_id, {}).get("channel") != self._bots_channel(channel):
+            raise SlackError("invalid_scheduled_message_id")
+        del self.scheduled[scheduled_message_id]
+        return {}
 
     def _chat_update(self, channel: str, ts: str, text: str = "", blocks: Any = ()) -> Json:
         place = self._bots_channel(channel)

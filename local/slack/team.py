@@ -74,7 +74,7 @@ class Team:
         self._app_home: Json = self.manifest["features"]["app_home"]
         self._messages: dict[str, list[Json]] = defaultdict(list)
         self._views: dict[str, list[Json]] = defaultdict(list)
-        self._homes, self._hooks = dict[str, Json](), dict[str, Json]()
+        self._homes, self._hooks, self.scheduled = dict[str, Json](), dict[str, Json](), dict[str, Json]()
         self._triggers: dict[str, tuple[str, float]] = {}
         self._last_ts, self._version, self._changed = 0, 0, Condition()
 

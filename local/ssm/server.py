@@ -17,23 +17,12 @@ from botocore import validate, xform_name
 from botocore.session import get_session
 
 from local.ssm.channel import DataChannel
+from local.ssm.documents import Document, aws_document, require
 from local.ssm.protocol import ProtocolError, WebSocket, json_field
 
 Json = dict[str, Any]
-DOCUMENT = "AWS-StartPortForwardingSessionToRemoteHost"
 _ON_SESSIONS = {"StartSession", "ResumeSession", "TerminateSession", "DescribeSessions"}
-_PORT = "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
-_PATTERNS = {"host": r"[^,$^&()!;'\"<>`{}\[\]|#=]{3,}", "portNumber": _PORT, "localPortNumber": f"0|{_PORT}"}
-_DEFAULTS = {"type": "LocalPortForwarding", "host": "localhost", "portNumber": "80", "localPortNumber": "0"}
 _WATCH_SECONDS, _OPENING_SECONDS = 0.2, 15.0
-
-
-@dataclass(eq=False)
-class SsmError(Exception):
-    """A refusal as AWS answers it: HTTP 400 with this code and message."""
-
-    code: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +38,10 @@ class Instance:
 class _Session:
     """One tunnel, from StartSession on. The token opens one websocket and is gone afterwards."""
 
+    document: Document
     record: Json  # as DescribeSessions shows it while the session lives
     properties: dict[str, str]
+    started_at: datetime
     active_at: datetime
     token: str = field(default_factory=secrets.token_urlsafe, repr=False)
     end: Json = field(default_factory=dict)  # what DescribeSessions shows over the record afterwards
@@ -69,8 +60,8 @@ class SessionManager:
     clock: Callable[[], datetime]
     boot_seconds: float = 1.0
     agent_version: str = "3.3.1142.0"
-    idle_seconds: float = 20 * 60.0
     unreachable: set[str] = field(default_factory=set)
+    documents: list[Document] = field(default_factory=lambda: [aws_document()])
     _sessions: dict[str, _Session] = field(default_factory=dict, init=False)
     _pages: dict[str, list[Json]] = field(default_factory=dict, init=False)
     _model: Any = field(default_factory=cache(lambda: get_session().get_service_model("ssm")), init=False)
@@ -94,34 +85,33 @@ class SessionManager:
 
     def handle(self, operation: str, request: Json, access_key_id: str) -> Json:
         """Answers one operation of the JSON API, from any thread. Raises SsmError."""
-        _require(operation in self.OPERATIONS, "NotImplemented", f"{operation} is not emulated here.")
+        require(operation in self.OPERATIONS, "NotImplemented", f"{operation} is not emulated here.")
         shape = self._model.operation_model(operation).input_shape
         report = validate.ParamValidator().validate(request, shape)
-        _require(not report.has_errors(), "ValidationException", report.generate_report())
+        require(not report.has_errors(), "ValidationException", report.generate_report())
         for name, value in request.items():  # botocore leaves upper limits, patterns and enums to the service
             rules, size = shape.members[name].metadata, value if isinstance(value, int) else len(value)
             matches = re.fullmatch(rules.get("pattern", "(?s:.*)"), str(value))
             fits = matches and size <= rules.get("max", size) and value in rules.get("enum", [value])
-            _require(fits, "ValidationException", f"{value!r} is not a {shape.members[name].name}.")
+            require(fits, "ValidationException", f"{value!r} is not a {shape.members[name].name}.")
         if operation == "StartSession":
             return self._start_session(request, self.caller(access_key_id))
         return getattr(self, f"_{xform_name(operation)}")(request)
 
     def _start_session(self, request: Json, owner: str) -> Json:
-        _require(request.get("DocumentName") == DOCUMENT, "InvalidDocument", f"Only {DOCUMENT} is emulated.")
-        properties, target, now = dict(_DEFAULTS), request["Target"], self.clock()
-        for name, values in request.get("Parameters", {}).items():
-            fits = len(values) == 1 and re.fullmatch(_PATTERNS.get(name, "$^"), values[0])
-            _require(fits, "InvalidParameters", f"{DOCUMENT} does not take {name}={values}.")
-            properties[name] = values[0]
-        _require(self._is_connected(target), "TargetNotConnected", f"{target} is not connected.")
+        name, target, now = request.get("DocumentName"), request["Target"], self.clock()
+        document = next((each for each in self.documents if each.name == name), None)
+        require(document, "InvalidDocument", f"There is no document {name} here by which a port is forwarded.")
+        properties = document.fill(request.get("Parameters", {}))
+        require(self._is_connected(target), "TargetNotConnected", f"{target} is not connected.")
         able = [int(part) for part in self.agent_version.split(".")] >= [3, 1, 1374, 0]
-        _require(able, "BadRequest", f"Agent {self.agent_version} cannot forward to remote hosts.")
+        require(able, "BadRequest", f"Agent {self.agent_version} cannot forward to remote hosts.")
         session_id = f"{re.split('[/:]', owner)[-1]}-{secrets.token_hex(9)[1:]}"
         record: Json = {name: request[name] for name in ("Target", "DocumentName", "Reason") if name in request}
         record |= {"SessionId": session_id, "Owner": owner, "Status": "Connecting", "AccessType": "Standard"}
-        record["StartDate"] = now.timestamp()
-        session = self._sessions[session_id] = _Session(record, properties, now)
+        longest = document.minutes("maxSessionDuration")
+        record |= {"StartDate": now.timestamp()} | ({"MaxSessionDuration": longest} if longest else {})
+        session = self._sessions[session_id] = _Session(document, record, properties, now, now)
         url = f"ws://127.0.0.1:{self._listener.getsockname()[1]}/v1/data-channel/{session_id}?role=publish_subscribe"
         return {"SessionId": session_id, "TokenValue": session.token, "StreamUrl": url}
 
@@ -130,8 +120,8 @@ class SessionManager:
 
     def _terminate_session(self, request: Json) -> Json:
         session_id = request["SessionId"]
-        _require(session_id in self._sessions, "DoesNotExistException", f"There is no session {session_id}.")
-        _require(self._end(self._sessions[session_id]), "ValidationException", f"{session_id} has ended before.")
+        require(session_id in self._sessions, "DoesNotExistException", f"There is no session {session_id}.")
+        require(self._end(self._sessions[session_id]), "ValidationException", f"{session_id} has ended before.")
         return {"SessionId": session_id}
 
     def _describe_sessions(self, request: Json) -> Json:
@@ -155,10 +145,10 @@ class SessionManager:
         for condition in request.get("Filters", []):
             parts = {part.lower(): value for part, value in condition.items()}
             key, values = parts["key"], parts.get("values", [parts.get("value")])
-            _require(key in filters, "InvalidFilterKey", f"The filter {key} is not emulated here.")
+            require(key in filters, "InvalidFilterKey", f"The filter {key} is not emulated here.")
             records = [each for each in records if each[key.replace("Ids", "Id")] in values]
         if token := request.get("NextToken"):
-            _require(token in self._pages, "InvalidNextToken", "This token was not given out here.")
+            require(token in self._pages, "InvalidNextToken", "This token was not given out here.")
             records = self._pages[token]
         size, token = request.get("MaxResults", 10), secrets.token_urlsafe()
         self._pages[token] = records[size:]
@@ -180,10 +170,11 @@ class SessionManager:
         return True
 
     def _end_overdue(self) -> None:
-        """Ends sessions that nobody used for long, and those whose instance has gone."""
-        active_since = self.clock() - timedelta(seconds=self.idle_seconds)
+        """Ends sessions that are over by their document, and those whose instance has gone."""
+        now = self.clock()
         for session in [each for each in list(self._sessions.values()) if not each.end]:
-            if session.active_at < active_since or not self._is_connected(session.record["Target"]):
+            is_over = session.document.is_over(lasted=now - session.started_at, idle=now - session.active_at)
+            if is_over or not self._is_connected(session.record["Target"]):
                 self._end(session)
 
     async def _serve(self) -> None:
@@ -224,8 +215,3 @@ class SessionManager:
         session.serving = None
         self._end(session, status)
         await channel.say_closed(session.record["SessionId"], output)
-
-
-def _require(holds: object, code: str, message: str) -> None:
-    if not holds:
-        raise SsmError(code, message)

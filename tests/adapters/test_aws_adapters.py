@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -21,7 +21,7 @@ from botocore.exceptions import (
     ReadTimeoutError,
     TokenRetrievalError,
 )
-from botocore.stub import Stubber
+from botocore.stub import ANY, Stubber
 from moto import mock_aws
 
 from chalicelib.aws.auth_tokens import RdsAuthTokens
@@ -32,7 +32,7 @@ from chalicelib.aws.instances import RdsDirectory
 from chalicelib.aws.invocations import LambdaInvocations
 from chalicelib.aws.secrets import SlackSecrets, read_slack_secrets
 from chalicelib.aws.tunnels import SsmTunnels
-from chalicelib.domain.bastions import TAG, InstanceStatus
+from chalicelib.domain.bastions import STAGE_TAG, TAG, InstanceStatus, Launch, next_step_to_run
 from chalicelib.domain.errors import (
     AccessError,
     BastionCapacityError,
@@ -42,14 +42,16 @@ from chalicelib.domain.errors import (
     LedgerUnavailableError,
     SettingsError,
 )
+from chalicelib.domain.executions import Progress
 from chalicelib.domain.instances import DatabaseInstances, Endpoint, require_own_endpoints
 from chalicelib.domain.locations import BastionGroup, DatabaseKind
 from chalicelib.domain.tunnels import Tunnel
 from chalicelib.ports import BastionHost, Executions
+from chalicelib.workflow.drive_bastion import drive_bastion
 from local.ec2_delays import Ec2Delays
 from local.strict_asl import installed
-from tests.factories import FRIDAY_NOON, WRITER, a_group
-from tests.fakes import FakeBastionHost, FakeExecutions
+from tests.factories import FRIDAY_NOON, WRITER, a_launch
+from tests.fakes import FakeBastionHost, FakeExecutions, World
 
 REGION = "eu-west-1"
 _numbers = count()
@@ -84,8 +86,17 @@ def subnets() -> tuple[str, ...]:
     ec2 = make("ec2")
     image = make("ssm").get_parameter(Name="/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-arm64")
     ec2.create_launch_template(
-        LaunchTemplateName="drawbridge-bastion",
-        LaunchTemplateData={"ImageId": image["Parameter"]["Value"], "InstanceType": "t4g.nano"},
+        LaunchTemplateName="drawbridge-example-main",
+        LaunchTemplateData={
+            "ImageId": image["Parameter"]["Value"],
+            "InstanceType": "t4g.nano",
+            "TagSpecifications": [
+                {
+                    "ResourceType": "instance",
+                    "Tags": [{"Key": TAG, "Value": "main"}, {"Key": STAGE_TAG, "Value": "example"}],
+                }
+            ],
+        },
     )
     vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
     return tuple(
@@ -95,39 +106,57 @@ def subnets() -> tuple[str, ...]:
 
 class TestBastionHost:
     def host(self, ec2: Any = None, ssm: Any = None) -> Ec2BastionHost:
-        return Ec2BastionHost(ec2=ec2 or make("ec2"), ssm=ssm or make("ssm"), launch_template="drawbridge-bastion")
+        return Ec2BastionHost(ec2=ec2 or make("ec2"), ssm=ssm or make("ssm"), launch_template="drawbridge-example")
 
-    def test_a_launch_is_from_the_template_with_our_tag(self, subnets: tuple[str, ...]) -> None:
+    def test_a_launch_is_from_the_bastions_own_template_and_has_its_tags(self, subnets: tuple[str, ...]) -> None:
         """IAM lets us stop and terminate only what carries it."""
-        instance_id = self.host().launch(a_group("main", *subnets), generation=0)
+        instance_id = self.host().launch(a_launch(subnets[0]))
 
         (group,) = make("ec2").describe_instances(InstanceIds=[instance_id])["Reservations"]
         (instance,) = group["Instances"]
         tags = {tag["Key"]: tag["Value"] for tag in instance["Tags"]}
-        assert ("main", "drawbridge-main", "t4g.nano", subnets[0]) == (
+        assert ("main", "t4g.nano", subnets[0]) == (
             tags[TAG],
-            tags["Name"],
             instance["InstanceType"],
             instance["SubnetId"],
         )
 
-    @pytest.mark.parametrize(("generation", "subnet"), [(0, "subnet-a"), (1, "subnet-b"), (2, "subnet-a")])
-    def test_each_generation_has_its_own_token_and_its_turn_of_the_subnets(self, generation: int, subnet: str) -> None:
-        """The token makes two launches of one generation one instance; a full subnet is passed over by the next."""
+    @pytest.mark.parametrize(
+        ("instance_type", "said"), [("t4g.nano", {}), ("t4g.micro", {"InstanceType": "t4g.micro"})]
+    )
+    def test_a_launch_says_its_place_and_nothing_that_the_template_says(
+        self, instance_type: str, said: dict[str, str]
+    ) -> None:
+        """IAM refuses to have the template overridden; the one thing that it allows is the other type."""
         ec2, stubber = stubbed("ec2")
-        tags = [{"Key": TAG, "Value": "main"}, {"Key": "Name", "Value": "drawbridge-main"}]
         expected = {
-            "LaunchTemplate": {"LaunchTemplateName": "drawbridge-bastion", "Version": "$Default"},
-            "SubnetId": subnet,
-            "ClientToken": f"drawbridge-main-{generation}",
+            "LaunchTemplate": {"LaunchTemplateName": "drawbridge-example-main", "Version": "$Latest"},
+            "SubnetId": "subnet-b",
+            "ClientToken": ANY,
             "MinCount": 1,
             "MaxCount": 1,
-            "TagSpecifications": [{"ResourceType": "instance", "Tags": tags}],
+            **said,
         }
         stubber.add_response("run_instances", {"Instances": [{"InstanceId": "i-1"}]}, expected)
 
-        assert "i-1" == self.host(ec2).launch(a_group(), generation=generation)
+        assert "i-1" == self.host(ec2).launch(a_launch("subnet-b", instance_type=instance_type))
         stubber.assert_no_pending_responses()
+
+    def test_each_generation_of_each_bastion_of_each_stage_has_its_own_token(self) -> None:
+        """The token makes two launches of one generation one instance, and an account's stages share their tokens."""
+        tokens = []
+        client = SimpleNamespace(
+            run_instances=lambda **asked: tokens.append(asked["ClientToken"]) or {"Instances": [{"InstanceId": "i-1"}]}
+        )
+        for stage, bastion, generation in [
+            ("a", "main", 0), ("a", "main", 0), ("a", "main", 1), ("a", "other", 0), ("b", "main", 0), ("a" * 40, "b" * 63, 9)
+        ]:  # fmt: skip
+            host = Ec2BastionHost(ec2=client, ssm=None, launch_template=f"drawbridge-{stage}")
+            host.launch(a_launch(bastion=bastion, group=bastion, generation=generation))
+
+        assert tokens[0] == tokens[1]
+        assert 5 == len(set(tokens))
+        assert {64} == {len(token) for token in tokens}
 
     @pytest.mark.parametrize(
         "code", ["InsufficientInstanceCapacity", "InsufficientFreeAddressesInSubnet", "Unsupported"]
@@ -138,7 +167,7 @@ class TestBastionHost:
         stubber.add_client_error("run_instances", code, http_status_code=500)
 
         with pytest.raises(BastionCapacityError, match="no room for the bastion main"):
-            self.host(ec2).launch(a_group(), generation=0)
+            self.host(ec2).launch(a_launch())
 
     @pytest.mark.parametrize("code", ["UnauthorizedOperation", "VcpuLimitExceeded", "IdempotentParameterMismatch"])
     def test_any_other_failure_to_launch_keeps_only_its_code(self, code: str) -> None:
@@ -147,7 +176,7 @@ class TestBastionHost:
         stubber.add_client_error("run_instances", code, "arn:aws:sts::123456789012:assumed-role/x may not")
 
         with pytest.raises(BastionNotReadyError, match=code) as caught:
-            self.host(ec2).launch(a_group(), generation=0)
+            self.host(ec2).launch(a_launch())
         assert "arn:" not in str(caught.value)
 
     @pytest.mark.parametrize("instance_id", ["i-0123456789abcdef0", "no-instance"])
@@ -162,10 +191,40 @@ class TestBastionHost:
 
         assert InstanceStatus(ec2=None) == self.host(ec2).status("i-1")
 
+    def test_a_second_bastion_is_launched_by_its_groups_template(self) -> None:
+        """With a token of its own: it is another instance."""
+        asked: list[dict[str, Any]] = []
+        client = SimpleNamespace(
+            run_instances=lambda **given: asked.append(given) or {"Instances": [{"InstanceId": "i-1"}]}
+        )
+        for name in ("main", "main.2"):
+            self.host(client).launch(a_launch(bastion=name))
+
+        assert {"drawbridge-example-main"} == {each["LaunchTemplate"]["LaunchTemplateName"] for each in asked}
+        assert 2 == len({each["ClientToken"] for each in asked})
+
+    def test_agents_are_asked_after_fifty_at_a_time(self) -> None:
+        """As many as Session Manager answers at once."""
+        ssm, stubber = stubbed("ssm")
+        names = [f"i-{number:04}" for number in range(120)]
+        for start in (0, 50, 100):
+            page = [
+                {"InstanceId": name, "PingStatus": "Online" if name.endswith("7") else "ConnectionLost"}
+                for name in names[start : start + 50]
+            ]
+            stubber.add_response(
+                "describe_instance_information",
+                {"InstanceInformationList": page},
+                {"Filters": [{"Key": "InstanceIds", "Values": names[start : start + 50]}], "MaxResults": 50},
+            )
+
+        assert {name for name in names if name.endswith("7")} == self.host(ssm=ssm).find_online(names)
+        stubber.assert_no_pending_responses()
+
     def test_an_instance_goes_through_ec2s_states(self, subnets: tuple[str, ...]) -> None:
         """Stopped, started and terminated, each safe to repeat; SSM is asked only about a running one."""
         host = self.host(ssm=NoCalls())
-        instance_id = host.launch(a_group("states", *subnets), generation=0)
+        instance_id = host.launch(a_launch(subnets[0], generation=17))
         host.stop(instance_id)
         host.stop(instance_id)
         states = [host.status(instance_id).ec2]
@@ -229,7 +288,7 @@ def hosted(request: pytest.FixtureRequest, subnets: tuple[str, ...]) -> Iterator
     )
     with installed(delays.mends):
         yield Hosted(
-            host=Ec2BastionHost(ec2=make("ec2"), ssm=ssm, launch_template="drawbridge-bastion"),
+            host=Ec2BastionHost(ec2=make("ec2"), ssm=ssm, launch_template="drawbridge-example"),
             settle=lambda: now.append(now.pop() + 10),
             declare_no_room=lambda subnet: delays.fail_capacity(subnet, 1),
         )
@@ -239,18 +298,19 @@ class TestTheContractOfHosts:
     """What the fake of the unit tests and the real host do alike."""
 
     @pytest.fixture
-    def group(self, subnets: tuple[str, ...]) -> BastionGroup:
-        return BastionGroup(name=f"contract-{next(_numbers)}", subnets=subnets)
+    def launch(self, subnets: tuple[str, ...]) -> Launch:
+        return a_launch(subnets[0], generation=100 + 10 * next(_numbers))
 
-    def test_one_instance_per_bastion_and_generation(self, hosted: Hosted, group: BastionGroup) -> None:
+    def test_one_instance_per_bastion_and_generation(self, hosted: Hosted, launch: Launch) -> None:
         """However often it is launched."""
-        launched = [hosted.host.launch(group, generation=generation) for generation in (0, 0, 1, 1)]
+        following = replace(launch, generation=launch.generation + 1)
+        launched = [hosted.host.launch(each) for each in (launch, launch, following, following)]
 
         assert launched[0] == launched[1] != launched[2] == launched[3]
 
-    def test_an_instance_passes_through_its_states(self, hosted: Hosted, group: BastionGroup) -> None:
+    def test_an_instance_passes_through_its_states(self, hosted: Hosted, launch: Launch) -> None:
         """None of them is skipped, and none is reached before its time."""
-        instance_id = hosted.host.launch(group, generation=0)
+        instance_id = hosted.host.launch(launch)
         states = []
         for act in (lambda _: None, hosted.host.stop, hosted.host.start, hosted.host.terminate):
             act(instance_id)
@@ -262,18 +322,18 @@ class TestTheContractOfHosts:
             "pending", "running", "stopping", "stopped", "pending", "running", "shutting-down", "terminated",
         ] == states  # fmt: skip
 
-    def test_only_a_running_instance_is_connected(self, hosted: Hosted, group: BastionGroup) -> None:
+    def test_only_a_running_instance_is_connected(self, hosted: Hosted, launch: Launch) -> None:
         """Whatever Session Manager remembers."""
-        instance_id = hosted.host.launch(group, generation=0)
+        instance_id = hosted.host.launch(launch)
         is_connected = [hosted.host.status(instance_id).is_connected]
         hosted.settle()
         is_connected.append(hosted.host.status(instance_id).is_connected)
 
         assert [False, True] == is_connected
 
-    def test_every_call_is_safe_to_repeat(self, hosted: Hosted, group: BastionGroup) -> None:
+    def test_every_call_is_safe_to_repeat(self, hosted: Hosted, launch: Launch) -> None:
         """Before and after it has been carried out."""
-        instance_id = hosted.host.launch(group, generation=0)
+        instance_id = hosted.host.launch(launch)
         hosted.settle()
         for act in (hosted.host.stop, hosted.host.start, hosted.host.terminate):
             for _ in range(2):
@@ -284,9 +344,9 @@ class TestTheContractOfHosts:
         assert "terminated" == hosted.host.status(instance_id).ec2
 
     @pytest.mark.parametrize("before", ["pending", "stopping", "terminated"])
-    def test_what_ec2_refuses_is_an_error(self, hosted: Hosted, group: BastionGroup, before: str) -> None:
+    def test_what_ec2_refuses_is_an_error(self, hosted: Hosted, launch: Launch, before: str) -> None:
         """A pending instance cannot be stopped, and a stopping or dead one not started."""
-        instance_id = hosted.host.launch(group, generation=0)
+        instance_id = hosted.host.launch(launch)
         if before != "pending":
             hosted.settle()
             (hosted.host.stop if before == "stopping" else hosted.host.terminate)(instance_id)
@@ -296,17 +356,70 @@ class TestTheContractOfHosts:
         with pytest.raises(BastionNotReadyError):
             (hosted.host.stop if before == "pending" else hosted.host.start)(instance_id)
 
-    def test_no_room_is_an_error_of_its_own(self, hosted: Hosted, group: BastionGroup) -> None:
-        """And the next generation is launched elsewhere."""
-        hosted.declare_no_room(group.subnets[0])
+    def test_every_instance_of_the_stage_is_listed_by_its_state(self, hosted: Hosted, launch: Launch) -> None:
+        """Those that run, and those that have ended a moment ago."""
+        up, down = (hosted.host.launch(each) for each in (launch, replace(launch, generation=launch.generation + 1)))
+        hosted.settle()
+        hosted.host.terminate(down)
+
+        listed = {each.instance_id: each.ec2 for each in hosted.host.list_instances("example")}
+        assert ("running", "shutting-down") == (listed[up], listed[down])
+
+    def test_a_rebooted_instance_goes_on_running(self, hosted: Hosted, launch: Launch) -> None:
+        """And one that was never launched cannot be rebooted."""
+        instance_id = hosted.host.launch(launch)
+        hosted.settle()
+        hosted.host.reboot(instance_id)
+
+        assert "running" == hosted.host.status(instance_id).ec2
+        with pytest.raises(BastionNotReadyError):
+            hosted.host.reboot("i-00000000000000000")
+
+    @pytest.mark.parametrize("full", ["subnet", "instance_type"])
+    def test_no_room_is_an_error_of_its_own(
+        self, hosted: Hosted, launch: Launch, subnets: tuple[str, ...], full: str
+    ) -> None:
+        """And the next generation is launched elsewhere, or on something else."""
+        launch = replace(launch, instance_type="t4g.micro")
+        elsewhere = replace(
+            launch, generation=launch.generation + 1, **{full: subnets[1] if full == "subnet" else "t4g.nano"}
+        )
+        hosted.declare_no_room(getattr(launch, full))
 
         with pytest.raises(BastionCapacityError):
-            hosted.host.launch(group, generation=0)
-        assert hosted.host.launch(group, generation=1)
+            hosted.host.launch(launch)
+        assert hosted.host.launch(elsewhere)
 
     def test_what_was_never_launched_is_unknown(self, hosted: Hosted) -> None:
         """And no error."""
         assert InstanceStatus(ec2=None) == hosted.host.status("i-00000000000000000")
+
+
+def test_a_bastion_that_finds_no_room_runs_on_the_next_type(subnets: tuple[str, ...]) -> None:
+    """Once each subnet has refused the template's own type; EC2 takes the other one beside the template."""
+    delays, world = Ec2Delays(pending_seconds=0, stopping_seconds=0, clock=lambda: 0.0), World()
+    world.host = Ec2BastionHost(ec2=make("ec2"), ssm=UnconnectedSsm(), launch_template="drawbridge-example")  # type: ignore[assignment]  # the real one
+    world.bastions.take_lease("main", "R-ABC234", until=FRIDAY_NOON)
+    for subnet in subnets:
+        delays.fail_capacity(subnet, 1)
+
+    with installed(delays.mends):
+        world.run(drive_bastion, name="main", group=BastionGroup(name="main", subnets=subnets), plan=next_step_to_run)
+    bastion = world.bastions.find_bastion("main")
+    described = make("ec2").describe_instances(InstanceIds=[bastion.instance_id])["Reservations"][0]["Instances"][0]
+
+    assert ("t4g.micro", subnets[0]) == (described["InstanceType"], described["SubnetId"])
+    assert (2, 0) == (bastion.generation, bastion.refusals)
+
+
+class UnconnectedSsm:
+    """Session Manager, to which no agent has connected yet."""
+
+    def get_connection_status(self, **_: str) -> dict[str, str]:
+        return {"Status": "notconnected"}
+
+    def describe_instance_information(self, **_: object) -> dict[str, list[object]]:
+        return {"InstanceInformationList": []}
 
 
 class NoCalls:
@@ -526,11 +639,13 @@ class TestTheContractOfExecutions:
         workflow.start("R-TWICE2", {"request_id": "R-TWICE2"})
         workflow.start("R-TWICE2", {"request_id": "R-OTHER2"})
 
-        assert workflow.is_running("R-TWICE2")
+        assert "R-TWICE2" in workflow.running()
+        assert workflow.find_progress("R-TWICE2") is Progress.RUNNING
 
-    def test_what_was_never_started_does_not_run(self, workflow: Executions) -> None:
+    def test_what_was_never_started_is_unknown(self, workflow: Executions) -> None:
         """And is no error."""
-        assert not workflow.is_running("R-NEVER2")
+        assert "R-NEVER2" not in workflow.running()
+        assert workflow.find_progress("R-NEVER2") is Progress.UNKNOWN
 
     def test_a_token_that_nobody_waits_for_is_success(self, workflow: Executions) -> None:
         """It was answered, or never given out."""
@@ -552,17 +667,43 @@ class TestExecutions:
         described = client.describe_execution(executionArn=execution_arn(machine, "R-ABC234"))
         assert '{"request_id": "R-ABC234"}' == described["input"]
 
-    def test_it_can_be_asked_whether_it_runs(self, machine: str) -> None:
-        """One that was never started does not."""
+    def test_it_can_be_asked_where_it_stands(self, machine: str) -> None:
+        """One that was stopped is over, and not listed."""
         client = make("stepfunctions")
         executions = StepFunctionsExecutions(client, machine)
         executions.start("R-RUN222", {})
         client.stop_execution(executionArn=execution_arn(machine, "R-RUN222"))
 
-        assert [False, False] == [executions.is_running(name) for name in ("R-RUN222", "R-NEVER2")]
+        assert executions.find_progress("R-RUN222") is Progress.OVER
+        assert "R-RUN222" not in executions.running()
 
-    @pytest.mark.parametrize(("status", "is_running"), [("RUNNING", True), ("SUCCEEDED", False), ("TIMED_OUT", False)])
-    def test_only_a_running_execution_runs(self, status: str, is_running: bool) -> None:
+    def test_all_that_run_are_listed_page_by_page(self) -> None:
+        """A page holds a hundred unless more are asked for."""
+        client, stubber = stubbed("stepfunctions")
+        asked = {"stateMachineArn": MACHINE, "statusFilter": "RUNNING"}
+        for number, more in enumerate(({"nextToken": "page-2"}, {})):
+            item = {
+                "executionArn": EXECUTION,
+                "stateMachineArn": MACHINE,
+                "name": f"R-PAGE2{number}",
+                "status": "RUNNING",
+                "startDate": datetime(2026, 11, 20, tzinfo=UTC),
+            }
+            expected = asked | ({"nextToken": "page-2"} if number else {})
+            stubber.add_response("list_executions", {"executions": [item]} | more, expected)
+
+        assert {"R-PAGE20", "R-PAGE21"} == self.executions(client).running()
+
+    @pytest.mark.parametrize(
+        ("status", "progress"),
+        [
+            ("RUNNING", Progress.RUNNING),
+            ("SUCCEEDED", Progress.OVER),
+            ("TIMED_OUT", Progress.OVER),
+            ("ABORTED", Progress.OVER),
+        ],
+    )
+    def test_only_a_running_execution_runs(self, status: str, progress: Progress) -> None:
         """Whatever its end was."""
         client, stubber = stubbed("stepfunctions")
         answer = {
@@ -573,7 +714,7 @@ class TestExecutions:
         }
         stubber.add_response("describe_execution", answer, {"executionArn": EXECUTION})
 
-        assert is_running == self.executions(client).is_running("R-ABC234")
+        assert progress is self.executions(client).find_progress("R-ABC234")
 
     def test_a_waking_carries_no_facts(self) -> None:
         """It means: look at the ledger."""
@@ -602,7 +743,7 @@ class TestExecutions:
             call: dict[str, Callable[[], object]] = {
                 "start_execution": lambda executions=executions: executions.start("R-ABC234", {}),
                 "send_task_success": lambda executions=executions: executions.wake("token-1"),
-                "describe_execution": lambda executions=executions: executions.is_running("R-ABC234"),
+                "describe_execution": lambda executions=executions: executions.find_progress("R-ABC234"),
             }
 
             with pytest.raises(LedgerUnavailableError, match=code) as caught:
@@ -614,10 +755,11 @@ class TestTunnels:
     def test_every_session_that_could_carry_bytes_is_a_tunnel(self) -> None:
         """A disconnected one can come back; over every page."""
         client, stubber = stubbed("ssm")
-        asked = {"State": "Active", "Filters": [{"key": "Target", "value": "i-1"}]}
+        asked = {"State": "Active", "Filters": [{"key": "Target", "value": "i-1"}], "MaxResults": 200}
 
         def session(number: int, status: str, **more: Any) -> dict[str, Any]:
-            return {"SessionId": f"s-{number}", "Status": status, "StartDate": FRIDAY_NOON, **more}
+            started = {"StartDate": FRIDAY_NOON, "Target": "i-1"}
+            return {"SessionId": f"s-{number}", "Status": status, **started, **more}
 
         first = [
             session(1, "Connected", Owner="arn:aws:iam::123456789012:user/alice", Reason="R-ABC234"),
@@ -630,13 +772,30 @@ class TestTunnels:
         assert [
             Tunnel(
                 session_id="s-1",
+                instance_id="i-1",
                 owner="arn:aws:iam::123456789012:user/alice",
                 reason="R-ABC234",
                 started_at=FRIDAY_NOON,
             ),
-            Tunnel(session_id="s-3", owner="", reason="", started_at=FRIDAY_NOON),
-            Tunnel(session_id="s-5", owner="", reason="", started_at=FRIDAY_NOON),
+            Tunnel(session_id="s-3", instance_id="i-1", owner="", reason="", started_at=FRIDAY_NOON),
+            Tunnel(session_id="s-5", instance_id="i-1", owner="", reason="", started_at=FRIDAY_NOON),
         ] == list(SsmTunnels(client).open_tunnels("i-1"))
+
+    def test_all_tunnels_are_listed_by_pages_and_know_their_instances(self) -> None:
+        """However many bastions there are: no call names one."""
+        client, stubber = stubbed("ssm")
+        asked = {"State": "Active", "MaxResults": 200}
+
+        def session(number: int) -> dict[str, Any]:
+            target = {"Target": f"i-{number}"}
+            return {"SessionId": f"s-{number}", "Status": "Connected", "StartDate": FRIDAY_NOON, **target}
+
+        stubber.add_response("describe_sessions", {"Sessions": [session(1)], "NextToken": "more"}, asked)
+        stubber.add_response("describe_sessions", {"Sessions": [session(2)]}, asked | {"NextToken": "more"})
+
+        assert [("s-1", "i-1"), ("s-2", "i-2")] == [
+            (tunnel.session_id, tunnel.instance_id) for tunnel in SsmTunnels(client).all_open_tunnels()
+        ]
 
     def test_a_tunnel_is_ended_by_its_session(self) -> None:
         """And one that has ended already is success."""
@@ -657,11 +816,12 @@ class TestSecrets:
             client.create_secret(Name=f"slack-{datetime.now(UTC).timestamp()}", SecretString=text)["ARN"]
         )
 
-    def test_both_secrets_are_read_from_one(self) -> None:
-        """And neither shows when they are printed."""
-        secrets = read_slack_secrets(*self.store('{"signing_secret": "s1", "bot_token": "b1", "more": 1}'))
+    def test_the_app_and_both_its_secrets_are_read_from_one(self) -> None:
+        """And neither of them shows when they are printed."""
+        text = '{"app_id": "A0EXAMPLE", "signing_secret": "s1", "bot_token": "b1", "more": 1}'
+        secrets = read_slack_secrets(*self.store(text))
 
-        assert SlackSecrets(signing_secret="s1", bot_token="b1") == secrets
+        assert SlackSecrets(app_id="A0EXAMPLE", signing_secret="s1", bot_token="b1") == secrets
         assert "s1" not in repr(secrets)
         assert "b1" not in repr(secrets)
 
@@ -673,17 +833,19 @@ class TestSecrets:
             "null",
             '"hush"',
             "{}",
-            '{"signing_secret": "hush"}',
-            '{"bot_token": "hush"}',
-            '{"signing_secret": "", "bot_token": "hush"}',
-            '{"signing_secret": "hush", "bot_token": ""}',
-            '{"signing_secret": null, "bot_token": "hush"}',
-            '{"signing_secret": 7, "bot_token": "hush"}',
+            '{"signing_secret": "hush", "bot_token": "hush"}',
+            '{"app_id": "hush", "bot_token": "hush"}',
+            '{"app_id": "hush", "signing_secret": "hush"}',
+            '{"app_id": "hush", "signing_secret": "", "bot_token": "hush"}',
+            '{"app_id": "hush", "signing_secret": "hush", "bot_token": ""}',
+            '{"app_id": "", "signing_secret": "hush", "bot_token": "hush"}',
+            '{"app_id": "hush", "signing_secret": null, "bot_token": "hush"}',
+            '{"app_id": "hush", "signing_secret": 7, "bot_token": "hush"}',
         ],
     )
     def test_a_secret_that_lacks_a_part_is_refused_without_quoting_it(self, text: str) -> None:
         """Least of all is an empty signing secret taken: anybody could sign with it."""
-        with pytest.raises(SettingsError, match="must hold a signing_secret and a bot_token") as caught:
+        with pytest.raises(SettingsError, match="must hold an app_id, a signing_secret and a bot_token") as caught:
             read_slack_secrets(*self.store(text))
 
         assert "hush" not in f"{caught.value!r} {caught.value.__cause__!r}"
@@ -765,15 +927,20 @@ TROUBLES = [
 ]
 CALLS: dict[str, tuple[type[AccessError], Callable[[Any], object]]] = {
     "status": (BastionNotReadyError, lambda c: bastion_host(c).status("i-1")),
-    "launch": (BastionNotReadyError, lambda c: bastion_host(c).launch(a_group(), generation=0)),
+    "launch": (BastionNotReadyError, lambda c: bastion_host(c).launch(a_launch())),
+    "list_instances": (BastionNotReadyError, lambda c: bastion_host(c).list_instances("example")),
+    "find_online": (BastionNotReadyError, lambda c: bastion_host(c).find_online({"i-1"})),
+    "reboot": (BastionNotReadyError, lambda c: bastion_host(c).reboot("i-1")),
     "start": (BastionNotReadyError, lambda c: bastion_host(c).start("i-1")),
     "stop": (BastionNotReadyError, lambda c: bastion_host(c).stop("i-1")),
     "terminate": (BastionNotReadyError, lambda c: bastion_host(c).terminate("i-1")),
     "open_tunnels": (BastionNotReadyError, lambda c: SsmTunnels(c).open_tunnels("i-1")),
+    "all_open_tunnels": (BastionNotReadyError, lambda c: SsmTunnels(c).all_open_tunnels()),
     "end_tunnel": (BastionNotReadyError, lambda c: SsmTunnels(c).end_tunnel("s-1")),
     "start_execution": (LedgerUnavailableError, lambda c: StepFunctionsExecutions(c, MACHINE).start("R-ABC234", {})),
     "wake": (LedgerUnavailableError, lambda c: StepFunctionsExecutions(c, MACHINE).wake("token-1")),
-    "is_running": (LedgerUnavailableError, lambda c: StepFunctionsExecutions(c, MACHINE).is_running("R-ABC234")),
+    "running": (LedgerUnavailableError, lambda c: StepFunctionsExecutions(c, MACHINE).running()),
+    "find_progress": (LedgerUnavailableError, lambda c: StepFunctionsExecutions(c, MACHINE).find_progress("R-ABC234")),
     "find_cluster": (DatabaseUnavailableError, lambda c: find_instances(c, DatabaseKind.CLUSTER)),
     "find_instance": (DatabaseUnavailableError, lambda c: find_instances(c, DatabaseKind.INSTANCE)),
     "read_slack_secrets": (SettingsError, lambda c: read_slack_secrets(c, "slack")),
@@ -785,7 +952,7 @@ CALLS: dict[str, tuple[type[AccessError], Callable[[Any], object]]] = {
 
 
 def bastion_host(client: Any) -> Ec2BastionHost:
-    return Ec2BastionHost(ec2=client, ssm=client, launch_template="drawbridge-bastion")
+    return Ec2BastionHost(ec2=client, ssm=client, launch_template="drawbridge-example")
 
 
 def find_instances(client: Any, kind: DatabaseKind) -> DatabaseInstances:

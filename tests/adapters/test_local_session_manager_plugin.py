@@ -26,7 +26,10 @@ from typing import Any, Self
 import pytest
 
 import local.session_manager_plugin
-from local.ssm.server import DOCUMENT, Instance, SessionManager, SsmError
+from chalicelib.domain.session_documents import session_document
+from local.ssm.documents import AWS_DOCUMENT, SsmError, own_document
+from local.ssm.server import Instance, SessionManager
+from tests.factories import a_location
 
 WAITING_SECONDS = 20.0
 BASTION = "i-0123456789abcdef0"
@@ -157,7 +160,7 @@ class World:
     def start(self, **parameters: str) -> dict[str, Any]:
         given = {"host": [HOST], "portNumber": ["5432"], "localPortNumber": ["0"]}
         given |= {name: [value] for name, value in parameters.items()}
-        return self.call("StartSession", Target=BASTION, DocumentName=DOCUMENT, Parameters=given)
+        return self.call("StartSession", Target=BASTION, DocumentName=AWS_DOCUMENT, Parameters=given)
 
     def run(self, *arguments: str, **environment: str) -> Program:
         program = Program(list(arguments), **environment)
@@ -561,14 +564,22 @@ class Shell:
         plugin.write_text(f"#!{sys.executable}\n{SOURCE.read_text(encoding='utf-8')}", encoding="utf-8")
         plugin.chmod(0o755)
 
-    def start_session(self, port: int) -> Program:
+    def start_session(self, port: int, by: str = AWS_DOCUMENT) -> Program:
         """The delivered command, word for word."""
+        document, parameters = DELIVERED[by]
         command = (
-            f"aws ssm start-session --target {BASTION} "
-            f"--document-name AWS-StartPortForwardingSessionToRemoteHost "
-            f"--parameters host={HOST},portNumber=5432,localPortNumber={port} --reason R-ABC123"
+            f"aws ssm start-session --target {BASTION} --document-name {document} "
+            f"{parameters.format(port=port)}--reason R-ABC123"
         )
         return self.world.run(sys.executable, str(AWS), *command.split()[1:], **self.environment)
+
+
+DELIVERED = {
+    AWS_DOCUMENT: (AWS_DOCUMENT, f"--parameters host={HOST},portNumber=5432,localPortNumber={{port}} "),
+    "own document": ("drawbridge-example-orders-prod", ""),
+    "own document, other port": ("drawbridge-example-orders-prod", "--parameters localPortNumber={port} "),
+}
+"""The document and the parameters of each kind of command that people get."""
 
 
 @pytest.fixture
@@ -589,11 +600,15 @@ def shell(world: World, tmp_path: Path) -> Iterator[Shell]:
         yield Shell(world, environment, tmp_path)
 
 
-def test_the_aws_cli_opens_a_tunnel_by_the_delivered_command(world: World, shell: Shell) -> None:
+@pytest.mark.parametrize("by", DELIVERED)
+def test_the_aws_cli_opens_a_tunnel_by_the_delivered_command(world: World, shell: Shell, by: str) -> None:
     """The command that people get works as it stands, and Ctrl-C ends command, plugin and session."""
     shell.install_plugin()
     port = unused_port()
-    command = shell.start_session(port)
+    location = a_location(port=port if by == "own document" else 56789)
+    content = session_document(location, host=HOST, port="5432")
+    world.manager.documents.append(own_document("drawbridge-example-orders-prod", content))
+    command = shell.start_session(port, by)
     session_id = command.wait_for(rf"Port {port} opened for sessionId (.+)\.")[1]
     command.wait_for(r"Waiting for connections\.\.\.")
     with Tunnel(session_id, command, port).connect("echo hello") as connection:

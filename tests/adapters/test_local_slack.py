@@ -1174,6 +1174,46 @@ class TestTheWebApi:
 
         assert (TEAM, BOT, "B0BOT") == (response["team_id"], response["user_id"], response["bot_id"])
 
+    def test_the_bot_names_its_app_and_every_answer_its_scopes(self, client: WebClient) -> None:
+        """How an operator learns which app a token belongs to, and what it may do."""
+        answer = client.bots_info(bot="B0BOT")
+
+        assert ("A0EXAMPLE", "commands,chat:write,users:read") == (
+            answer["bot"]["app_id"],
+            answer.headers["X-OAuth-Scopes"],
+        )
+        assert "bot_not_found" == refusal(client.bots_info, bot="B0OTHER")["error"]
+
+    @pytest.mark.parametrize(
+        ("channel", "days", "error"),
+        [
+            ("C0RANDOM", 1, "not_in_channel"),
+            ("C0NOWHERE", 1, "channel_not_found"),
+            ("C0BOBS", -1, "time_in_past"),
+            ("C0BOBS", 121, "time_too_far"),
+        ],
+    )
+    def test_a_message_is_scheduled_only_where_and_when_it_could_be_posted(
+        self, slack: SlackStandIn, clock: Clock, client: WebClient, channel: str, days: int, error: str
+    ) -> None:
+        """As posting it would be refused."""
+        later = int(clock() + days * 86_400)
+
+        assert error == refusal(client.chat_scheduleMessage, channel=channel, text="x", post_at=later)["error"]
+        assert {} == slack.scheduled
+
+    def test_a_scheduled_message_is_taken_back_once(self, slack: SlackStandIn, clock: Clock, client: WebClient) -> None:
+        """By its own channel and id."""
+        made = client.chat_scheduleMessage(channel="C0BOBS", text="later", post_at=int(clock()) + 3600)
+        named = {"channel": "C0BOBS", "scheduled_message_id": made["scheduled_message_id"]}
+        waiting = [message["text"] for message in slack.scheduled.values()]
+        elsewhere = refusal(client.chat_deleteScheduledMessage, **named | {"channel": "C0APPROVALS"})["error"]
+        client.chat_deleteScheduledMessage(**named)
+
+        assert (["later"], "invalid_scheduled_message_id") == (waiting, elsewhere)
+        assert "invalid_scheduled_message_id" == refusal(client.chat_deleteScheduledMessage, **named)["error"]
+        assert {} == slack.scheduled
+
     def test_people_are_shown_as_they_are(self, slack: SlackStandIn, client: WebClient) -> None:
         """An outsider isn't called a stranger; only the team id shows it. Changes show at once."""
         slack.people[BOB] = replace(slack.people[BOB], deleted=True)

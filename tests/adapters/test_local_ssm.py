@@ -22,14 +22,18 @@ from botocore.validate import ParamValidator
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chalicelib.domain.session_documents import session_document
+from local.ssm.documents import AWS_DOCUMENT, SsmError, own_document
 from local.ssm.protocol import Command, Flag, Frame, Message, MessageType, PayloadType, ProtocolError, cut_frames
-from local.ssm.server import DOCUMENT, Instance, SessionManager, SsmError
+from local.ssm.server import Instance, SessionManager
+from tests.factories import READ, WRITE, a_location, a_rule
 from tests.strategies import RULE
 
 WAITING_SECONDS = 10.0
 BASTION = "i-0123456789abcdef0"
 OTHER_BASTION = "i-0fedcba9876543210"
 HOST = "my-aurora.cluster-example.eu-west-1.rds.amazonaws.com"
+OWN_DOCUMENT = "drawbridge-example-orders-prod"
 OWNER = "arn:aws:sts::123456789012:assumed-role/Developer/alice@example.com"
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 MODEL: Any = get_session().get_service_model("ssm")
@@ -117,10 +121,15 @@ class World:
         return self.call(
             "StartSession",
             Target=target,
-            DocumentName=DOCUMENT,
+            DocumentName=AWS_DOCUMENT,
             Reason=reason,
             Parameters={name: [value] for name, value in given.items()},
         )
+
+    def start_own(self, document: str = OWN_DOCUMENT, **parameters: str) -> dict[str, Any]:
+        """As the command without parameters has it."""
+        given = {"Parameters": {name: [value] for name, value in parameters.items()}} if parameters else {}
+        return self.call("StartSession", Target=BASTION, DocumentName=document, Reason="R-ABC123", **given)
 
     def open(self, answer: dict[str, Any] | None = None, *, token: str | None = None) -> "Client":
         """A client that has sent its token and nothing else."""
@@ -133,6 +142,11 @@ class World:
         client = self.open(answer)
         client.shake_hands()
         return client
+
+    def properties(self, answer: dict[str, Any]) -> dict[str, str]:
+        """What the client of a session is told to do."""
+        request, _ = self.open(answer).shake_hands()
+        return dict(request["RequestedClientActions"][0]["ActionParameters"]["Properties"])
 
     def sessions(self, state: str = "Active", **filters: str) -> list[dict[str, Any]]:
         conditions = [{"key": key, "value": value} for key, value in filters.items()]
@@ -267,6 +281,9 @@ def world() -> Iterator[World]:
         caller=lambda _: OWNER,
         clock=clock,
     ) as manager:
+        location = a_location(levels={READ: a_rule(cap_seconds=3600), WRITE: a_rule(cap_seconds=7200)})
+        content = session_document(location, host=HOST, port="5432")
+        manager.documents.append(own_document(OWN_DOCUMENT, content))
         world = World(manager, ec2, clock, targets)
         yield world
         for client in world.clients:
@@ -874,7 +891,7 @@ def test_a_session_shows_who_started_it_and_why(world: World) -> None:
         "Target": BASTION,
         "Status": "Connecting",
         "StartDate": world.clock.now.timestamp(),
-        "DocumentName": DOCUMENT,
+        "DocumentName": AWS_DOCUMENT,
         "Owner": OWNER,
         "Reason": "R-ABC123",
         "AccessType": "Standard",
@@ -903,10 +920,9 @@ def test_the_answer_leads_to_the_own_loopback_port(world: World) -> None:
 
 def test_port_and_local_port_may_be_left_out(world: World) -> None:
     """As in AWS's document: port 80, and a local port that the plugin chooses."""
-    answer = world.call("StartSession", Target=BASTION, DocumentName=DOCUMENT, Parameters={"host": [HOST]})
-    request, _ = world.open(answer).shake_hands()
+    answer = world.call("StartSession", Target=BASTION, DocumentName=AWS_DOCUMENT, Parameters={"host": [HOST]})
+    properties = world.properties(answer)
 
-    properties = request["RequestedClientActions"][0]["ActionParameters"]["Properties"]
     assert ("80", "0") == (properties["portNumber"], properties["localPortNumber"])
 
 
@@ -930,9 +946,130 @@ def test_port_and_local_port_may_be_left_out(world: World) -> None:
 def test_a_parameter_that_the_document_does_not_take_is_refused(world: World, parameters: dict[str, Any]) -> None:
     """A misspelt name or a value outside the document's pattern starts nothing."""
     with pytest.raises(SsmError) as refusal:
-        world.call("StartSession", Target=BASTION, DocumentName=DOCUMENT, Parameters=parameters)
+        world.call("StartSession", Target=BASTION, DocumentName=AWS_DOCUMENT, Parameters=parameters)
     assert "InvalidParameters" == refusal.value.code
     assert [] == world.sessions()
+
+
+def test_a_document_of_the_account_fixes_host_and_port(world: World) -> None:
+    """Nothing needs to be said, and the local port is the document's."""
+    properties = world.properties(world.start_own())
+
+    assert {
+        "type": "LocalPortForwarding", "host": HOST, "portNumber": "5432", "localPortNumber": "56789"
+    } == properties  # fmt: skip
+
+
+def test_a_document_of_the_account_takes_another_local_port(world: World) -> None:
+    """And leads to the same place."""
+    properties = world.properties(world.start_own(localPortNumber="60001"))
+
+    assert (HOST, "5432", "60001") == tuple(properties[each] for each in ("host", "portNumber", "localPortNumber"))
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"host": "elsewhere.example.com"},
+        {"portNumber": "22"},
+        {"host": "elsewhere.example.com", "localPortNumber": "60001"},
+        {"type": "LocalPortForwarding"},
+        {"localPortNumber": "0"},
+        {"localPortNumber": "1023"},
+        {"localPortNumber": "65536"},
+        {"localPortNumber": "56789 "},
+        {"localPortNumber": "{{ host }}"},
+    ],
+    ids=str,
+)
+def test_a_document_of_the_account_leads_nowhere_else(world: World, parameters: dict[str, str]) -> None:
+    """A person with this document alone reaches this database alone, from a port that needs no special rights."""
+    with pytest.raises(SsmError) as refusal:
+        world.start_own(**parameters)
+    assert "InvalidParameters" == refusal.value.code
+    assert [] == world.sessions()
+
+
+def test_a_session_ends_at_the_longest_cap_of_its_location(world: World) -> None:
+    """By itself, in use or not, when everything of ours has failed: its client is told, and it says so beforehand."""
+    channel = world.tunnel(world.start_own())
+    [record] = world.sessions()
+    for _ in range(4):
+        world.clock.advance(minutes=29, seconds=59)
+        channel.send_smux(Command.KEEP_ALIVE, 0)
+        channel.receive_kind(MessageType.ACKNOWLEDGE)
+    still_open = channel.is_quiet(0.5)
+    world.clock.advance(seconds=4)
+
+    assert ("120", True) == (record["MaxSessionDuration"], still_open)
+    assert channel.receive_kind(MessageType.CHANNEL_CLOSED)
+    assert eventually(lambda: "Terminated" == world.status(channel.session_id))
+
+
+def test_a_session_of_an_own_document_may_idle_for_an_hour(world: World) -> None:
+    """Three times as long as one by AWS's document."""
+    own, awss = world.start_own()["SessionId"], world.start()["SessionId"]
+    world.clock.advance(minutes=21)
+    first = eventually(lambda: (["Connecting", "Terminated"]) == [world.status(own), world.status(awss)])
+    world.clock.advance(minutes=40)
+
+    assert first
+    assert eventually(lambda: "Terminated" == world.status(own))
+
+
+GOOD = session_document(a_location(), host=HOST, port="5432")
+
+
+def with_part(part: str, **changes: Any) -> dict[str, Any]:
+    """The good document with a part of it changed."""
+    return GOOD | {part: GOOD[part] | changes}
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (GOOD | {"schemaVersion": "2.2"}, "no document of a port session"),
+        (GOOD | {"sessionType": "Standard_Stream"}, "no document of a port session"),
+        (GOOD | {"mainSteps": []}, "no document of a port session"),
+        ({name: value for name, value in GOOD.items() if name != "properties"}, "no document of a port session"),
+        (with_part("properties", portNumber=5432), "values that are no texts"),
+        (with_part("properties", host={"Ref": "Host"}), "values that are no texts"),
+        (with_part("inputs", maxSessionDuration=480), "values that are no texts"),
+        (with_part("inputs", maxSessionDuration="1441"), "cannot have maxSessionDuration 1441"),
+        (with_part("inputs", maxSessionDuration="0"), "cannot have maxSessionDuration 0"),
+        (with_part("inputs", idleSessionTimeout="61"), "cannot have idleSessionTimeout 61"),
+        (with_part("inputs", kmsKey="1"), "cannot have kmsKey 1"),
+        (
+            with_part("parameters", localPortNumber={"type": "String", "default": "x", "allowedPattern": "^y$"}),
+            "declares",
+        ),
+        (with_part("parameters", localPortNumber={"type": "Number"}), "declares localPortNumber"),
+        (with_part("properties", host="{{ host }}"), "refers to a parameter that it does not declare"),
+    ],
+)
+def test_a_document_that_aws_would_not_take_is_refused(content: dict[str, Any], complaint: str) -> None:
+    """At its making, as CloudFormation would find out."""
+    with pytest.raises(SsmError, match=complaint) as refusal:
+        own_document(OWN_DOCUMENT, content)
+    assert "InvalidDocumentContent" == refusal.value.code
+
+
+@pytest.mark.parametrize("name", ["AWS-Mine", "amazon-mine", "a b", "ab", "x" * 129])
+def test_a_document_has_a_name_that_is_not_awss(name: str) -> None:
+    """Its own names are reserved."""
+    with pytest.raises(SsmError) as refusal:
+        own_document(name, GOOD)
+    assert "InvalidDocument" == refusal.value.code
+
+
+def test_a_parameter_without_a_default_has_to_be_said(world: World) -> None:
+    """Nothing is made up."""
+    content = with_part("parameters", localPortNumber={"type": "String"})
+    world.manager.documents.append(own_document("mine", content))
+
+    with pytest.raises(SsmError, match="needs localPortNumber"):
+        world.start_own("mine")
+    assert "anything" == world.properties(world.start_own("mine", localPortNumber="anything"))["localPortNumber"]
 
 
 @pytest.mark.parametrize("document", [None, "AWS-StartPortForwardingSession", "SSM-SessionManagerRunShell"])

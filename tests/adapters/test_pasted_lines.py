@@ -96,13 +96,16 @@ def tunnel_words(details: ConnectionDetails) -> list[str]:
     """What aws must be called with."""
     facts = details.facts
     profile = ["--profile", facts.profile] if facts.profile else []
-    document, parameters = f"drawbridge-{facts.location}", f"localPortNumber={facts.port}"
+    document, parameters = f"drawbridge-{details.stage}-{facts.location}", []
     if facts.document is SessionDocument.AWS:
         document = "AWS-StartPortForwardingSessionToRemoteHost"
-        parameters = f"host={details.writer.host},portNumber={details.writer.port},{parameters}"
+        place = f"host={details.writer.host},portNumber={details.writer.port}"
+        parameters = ["--parameters", f"{place},localPortNumber={facts.port}"]
+    elif facts.port != facts.document_port:
+        parameters = ["--parameters", f"localPortNumber={facts.port}"]
     return [
         *("aws", "ssm", "start-session", *profile, "--region", facts.region, "--target", details.instance_id),
-        *("--document-name", document, "--parameters", parameters, "--reason", facts.request_id),
+        *("--document-name", document, *parameters, "--reason", facts.request_id),
     ]
 
 

@@ -5,6 +5,7 @@ Only the ledger is a fake one, so that enough of them can be tried.
 
 import hmac
 import json
+import logging
 import random
 import time
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from chalicelib.domain.decisions import DecisionRecord
 from chalicelib.domain.permissions import PermissionLevel
 from chalicelib.domain.preferences import Preferences
 from chalicelib.domain.reviews import ReviewRecord
+from chalicelib.observability import logger
 from chalicelib.slack.acts import Acts
 from chalicelib.slack.app import SignedRequest, build_app
 from chalicelib.workflow.ask_end import ask_end
@@ -219,6 +221,12 @@ def endpoint() -> Iterator[Endpoint]:
             report_error=lambda _, error: broken.append(error),
         )
         yield Endpoint(app=app, slack=slack, world=world, broken=broken)
+
+
+def test_the_endpoint_goes_on_logging(endpoint: Endpoint) -> None:
+    """bolt sets the level of the logger of its app's name; ours must not be silenced with it."""
+    assert endpoint.app.name != logger.name
+    assert logging.INFO == logging.getLogger(logger.name).level
 
 
 def test_no_command_gets_anything_but_an_answer(endpoint: Endpoint) -> None:

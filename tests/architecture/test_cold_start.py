@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ENTRY_MODULES = {
-    "app": {"boto3", "botocore", "chalice", "slack_bolt", "slack_sdk"},
+    "app": {"botocore", "chalice", "slack_bolt", "slack_sdk"},
     "chalicelib.functions.workflow": {"boto3", "botocore", "chalice"},
     "chalicelib.functions.conversation": {"boto3", "botocore", "chalice", "slack_sdk"},
     "chalicelib.functions.database": {"boto3", "botocore", "chalice", "psycopg", "psycopg_binary"},
@@ -60,7 +60,7 @@ def test_an_entry_module_loads_only_what_its_functions_need(entry: str, heavy: s
 
 def test_the_slack_endpoint_loads_nothing_that_its_three_seconds_cannot_afford() -> None:
     """Slack gives up after three seconds, a cold start included."""
-    assert set() == _loaded("app", on_lambda=True) & {"psycopg", "pydantic", "aws_xray_sdk", "cryptography"}
+    assert set() == _loaded("app", on_lambda=True) & {"boto3", "psycopg", "pydantic", "aws_xray_sdk", "cryptography"}
 
 
 def test_off_lambda_the_app_lists_every_function_for_deployment() -> None:

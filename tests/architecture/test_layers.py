@@ -36,7 +36,7 @@ LAYERS = {
         parts={"functions", "workflow", "slack", "aws", "postgres", "domain", "settings", "observability"},
         vendors={"chalice", "slack_bolt", "slack_sdk"},
     ),
-    "app": Layer(parts={"functions", "settings"}, vendors={"chalice"}),
+    "app": Layer(parts={"functions", "settings"}, vendors={"chalice", "click"}),
 }
 
 ONE_PLACE = {

@@ -16,7 +16,7 @@ from app import app
 from chalicelib.domain import errors
 from chalicelib.domain.documents import new_document
 from chalicelib.domain.endings import Purpose
-from tests.statemachines.definition import all_states, function_of, load_definition, snake_case
+from tests.statemachines.definition import RELEASED, all_states, function_of, load_definition, snake_case
 
 ROOT = Path(__file__).parents[2]
 STAGES = json.loads((ROOT / ".chalice" / "config.json").read_text())["stages"]
@@ -29,6 +29,7 @@ OUTSIDE_THE_WORKFLOW = {"issue_token", "reconcile_grants", "stop_idle_bastions"}
 VERBS_OF_THE_ENDPOINT = {
     "ask_end",
     "ask_extension",
+    "audit_refusal",
     "cancel_request",
     "explain_level",
     "file_request",
@@ -39,7 +40,7 @@ VERBS_OF_THE_ENDPOINT = {
     "record_decision",
     "record_review",
 }
-STEPS_OF_OTHER_VERBS = {"drive_bastion", "judge_within_budget", "own_grant", "refresh_homes"}
+STEPS_OF_OTHER_VERBS = {"drive_bastion", "judge_within_budget", "lease_bastion", "own_grant", "refresh_homes"}
 API_HANDLER = "api_handler"
 """As Chalice calls the function behind its routes."""
 
@@ -60,6 +61,9 @@ VPC_ERRORS = {
 }
 """What a function in a VPC may answer besides, after weeks without a call (Lambda API: Invoke, errors)."""
 FUNCTIONS_IN_THE_VPC = {"ProvisionDatabaseUser", "RevokeAccess"}
+"""Each VPC has its own, so the workflow names them by the provisioner of the grant."""
+PERHAPS_RUN = LAMBDA_ERRORS - {"Lambda.TooManyRequestsException"}
+"""After these nobody knows whether the function ran."""
 NEVER_RETRIED = {"WarmBastion", "HoldAccess"}
 """Warming is a convenience; a retried hold would start its wait anew."""
 
@@ -69,6 +73,11 @@ def test_a_task_invokes_the_function_of_its_own_name() -> None:
     assert FUNCTIONS_OF_TWO_STATES == {
         name: function_of(state) for name, state in TASKS.items() if function_of(state) != name
     }
+
+
+def test_the_functions_in_a_vpc_are_the_ones_that_are_routed() -> None:
+    """Every other function exists once."""
+    assert FUNCTIONS_IN_THE_VPC == {name for name, state in TASKS.items() if "FunctionName" not in state["Parameters"]}
 
 
 def test_the_functions_are_those_of_the_workflow_and_three_more() -> None:
@@ -97,11 +106,11 @@ def test_every_verb_has_its_file() -> None:
 
 @pytest.mark.parametrize("state", TASKS)
 def test_a_task_passes_exactly_what_its_function_reads(state: str) -> None:
-    """A misspelt key would show itself only as the failure of a deployed function. The log needs the request id of all."""
+    """A misspelt key would show itself only as the failure of a deployed function. The log needs two of all."""
     passed = {key.removesuffix(".$") for key in TASKS[state]["Parameters"]["Payload"]}
     read = {keys[0] for keys in _event_keys(snake_case(str(function_of(TASKS[state]))))}
 
-    assert {"request_id"} | read == passed
+    assert {"request_id", "execution"} | read == passed
 
 
 @pytest.mark.parametrize("state", TASKS)
@@ -135,6 +144,9 @@ def test_every_error_that_the_tree_calls_retried_is_retried() -> None:
 def test_a_task_outlives_the_bad_moments_of_lambda(state: str) -> None:
     """A request is not lost to a moment in which Lambda, or the network of a function in the VPC, is not ready."""
     expected = LAMBDA_ERRORS | (VPC_ERRORS if state in FUNCTIONS_IN_THE_VPC else set())
+    if state == "ProvisionDatabaseUser":
+        # A lost run may still commit, after the revocation, and the answer of a second one would speak for it.
+        expected -= PERHAPS_RUN
     retried = {error for retrier in TASKS[state]["Retry"] for error in retrier["ErrorEquals"]}
 
     assert expected == {error for error in retried if error.startswith("Lambda.")}
@@ -168,3 +180,25 @@ def _matched(kind: str) -> set[str]:
     """The names that the definition's Retry or Catch entries match."""
     states = dict(all_states(load_definition())).values()
     return {name for state in states for entry in state.get(kind, ()) for name in entry["ErrorEquals"]}
+
+
+def test_whatever_the_last_release_calls_is_still_there() -> None:
+    """Its executions go on for as long as somebody holds access, and revoke by the functions of the new release."""
+    released = json.loads(RELEASED.read_text(encoding="utf-8"))
+    called = {snake_case(name) for _, state in all_states(released) if (name := function_of(state))}
+
+    assert set() == called - set(HANDLERS)
+
+
+def test_every_error_that_the_last_release_waits_for_is_still_raised() -> None:
+    """A retry on a name that is gone would be no retry."""
+    released = json.loads(RELEASED.read_text(encoding="utf-8"))
+    caught = {
+        error
+        for _, state in all_states(released)
+        for handler in (*state.get("Retry", ()), *state.get("Catch", ()))
+        for error in handler["ErrorEquals"]
+    }
+    ours = {error for error in caught if "." not in error}
+
+    assert set() == {error for error in ours if not hasattr(errors, error)}

@@ -35,6 +35,9 @@ def test_the_defaults_are_the_modules() -> None:
         "idle in transaction": defaults.IDLE_IN_TRANSACTION_TIMEOUT,
         "idle session": defaults.IDLE_SESSION_TIMEOUT,
         "people on a location": str(defaults.MAX_PEOPLE),
+        "leases of one bastion": (
+            f"{defaults.LEASES_PER_BASTION}; then the group gets another one, up to {defaults.BASTIONS_PER_GROUP}"
+        ),
         "open requests of one person": f"{defaults.OPEN_REQUESTS_PER_PERSON}, one for each location and level",
     }
     table = README.partition("<!-- defaults -->")[2].partition("<!-- /defaults -->")[0]

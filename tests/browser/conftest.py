@@ -11,6 +11,7 @@ import pytest
 from local.workspace import SHORT, Workspace
 from tests.e2e.conftest import MORE_CATALOGUE, PATIENCE_SECONDS, free_ports
 from tests.e2e.people import eventually
+from tests.privileges.judge import Judge
 
 HAS_BROWSER = find_spec("selenium") is not None and Path("/usr/bin/chromedriver").exists()
 collect_ignore_glob = [] if HAS_BROWSER else ["test_*.py"]
@@ -28,9 +29,12 @@ PEOPLE = ("U0ALICE", "U0BOB", "U0CAROL")
 def workspace(request: pytest.FixtureRequest) -> Iterator[Workspace]:
     """A workspace of the module's own, in which things take as long as it says in SECONDS, or else as long as people like."""
     seconds = SHORT | getattr(request.module, "SECONDS", UNHURRIED)
-    with Workspace(ports=free_ports(), seconds=seconds, more_catalogue=MORE_CATALOGUE) as running:
+    judge = Judge()
+    with Workspace(ports=free_ports(), seconds=seconds, more_catalogue=MORE_CATALOGUE, authorize=judge) as running:
         running.slack.request_timeout_seconds = PATIENCE_SECONDS
         yield running
+
+    assert [] == judge.refusals
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,8 @@ import pytest
 
 from local.workspace import SHORT, Workspace
 from tests.e2e.people import People
+from tests.privileges.judge import Judge
+from tests.privileges.midnight import Midnight
 
 LOCATIONS = ("my-aurora-location", "my-reports-location")
 USUAL = {"ACCESS": 6, "IDLE_GRACE": 2}
@@ -20,13 +22,36 @@ MORE_CATALOGUE = (Path(__file__).parent / "catalogue.toml").read_text(encoding="
 
 
 @pytest.fixture(scope="module")
-def workspace(request: pytest.FixtureRequest) -> Iterator[Workspace]:
+def judge() -> Iterator[Judge]:
+    """Every call to AWS in the module's workspace is judged by the deployed policies."""
+    judge = Judge()
+    yield judge
+    judge.leave_behind()
+
+
+@pytest.fixture(autouse=True)
+def _only_what_policies_allow(judge: Judge) -> Iterator[None]:
+    """A refused call fails the test, also where the function gets over it."""
+    yield
+
+    assert [] == judge.refusals
+
+
+@pytest.fixture(scope="module")
+def workspace(request: pytest.FixtureRequest, judge: Judge) -> Iterator[Workspace]:
     """A workspace in which things take as long as the module says, in SECONDS, or else as long as usual.
+
+    Beside the local catalogue it has the module's CATALOGUE, or else that of all.
 
     It ends with its module: other tests of this process have moto for themselves.
     """
     seconds = SHORT | getattr(request.module, "SECONDS", USUAL)
-    with Workspace(ports=free_ports(), seconds=seconds, more_catalogue=MORE_CATALOGUE) as running:
+    with Workspace(
+        ports=free_ports(),
+        seconds=seconds,
+        more_catalogue=getattr(request.module, "CATALOGUE", MORE_CATALOGUE),
+        authorize=Midnight(judge),
+    ) as running:
         running.slack.request_timeout_seconds = PATIENCE_SECONDS
         yield running
 

@@ -85,10 +85,13 @@ def test_an_approver_says_no(people: People) -> None:
     assert "ConfirmApproval" not in people.workspace.states_entered(request_id)
 
 
-@pytest.mark.parametrize("shell", SHELLS)
-def test_the_delivered_line_works_as_pasted(people: People, shell: str) -> None:
-    """The line from the message, unchanged, in a shell that the workspace describes."""
-    request_id = people.ask("alice", "my-aurora-location r 30m")
+@pytest.mark.parametrize(
+    ("shell", "location", "table"),
+    [*((shell, "my-aurora-location", "orders") for shell in SHELLS), (SHELLS[0], "my-reports-location", "totals")],
+)
+def test_the_delivered_line_works_as_pasted(people: People, shell: str, location: str, table: str) -> None:
+    """The line from the message, unchanged, in a shell that the workspace describes; also by the document that AWS owns."""
+    request_id = people.ask("alice", f"{location} r 30m")
     tunnel, psql, *_ = lines_of(people.ready("alice", request_id))
     token = people.token("alice", request_id)
     profile = people.workspace.shells.directory / "alice"
@@ -105,7 +108,7 @@ def test_the_delivered_line_works_as_pasted(people: People, shell: str) -> None:
         assert pasted.stdout is not None
         printed = "".join(iter(pasted.stdout.readline, "Waiting for connections...\n"))
         with psycopg.connect(shlex.split(psql)[1], password=token) as connection:
-            answer = connection.execute("SELECT count(*) FROM shop.orders").fetchone()
+            answer = connection.execute(f"SELECT count(*) FROM shop.{table}".encode()).fetchone()
     finally:
         people.press_ready("alice", request_id, "end")
         status = pasted.wait(20)
@@ -118,7 +121,7 @@ def test_the_delivered_line_works_as_pasted(people: People, shell: str) -> None:
 
 def test_an_unexplained_tunnel_is_ended(people: People, tmp_path: Path) -> None:
     """A tunnel whose reason is no live grant does not keep a bastion up: housekeeping ends it."""
-    request_id = people.ask("alice", "my-aurora-location r 30m")
+    request_id = people.ask("alice", "my-reports-location r 30m")
     tunnel, *_ = lines_of(people.ready("alice", request_id))
     stray = tunnel.replace(request_id, "R-222222")
     environment = people.workspace.shells.settings("bob") | {"HOME": str(tmp_path)}

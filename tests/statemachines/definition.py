@@ -1,6 +1,7 @@
 """The workflow's definition as a graph: its states, the edges between them and the tasks among them. Judges nothing."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -8,7 +9,11 @@ from pathlib import Path
 from typing import Any
 
 FILE = Path(__file__).parents[2] / "statemachines" / "access_request.asl.json"
+RELEASED = Path(__file__).parent / "released" / "access_request.asl.json"
+"""As it was in the last release: executions that began then go on with it, and call the functions of this one."""
 State = Mapping[str, Any]
+ROUTED = re.compile(r"States\.Format\('\$\{DatabaseFunctions}-\{}-(\w+)', \$\.database\.provisioner\)")
+"""How a task names a function of which every provisioner has its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,9 +65,11 @@ def edges_of(name: str, state: State) -> Iterator[Edge]:
 
 
 def function_of(state: State) -> str | None:
-    """``CheckPolicy`` for a task that invokes ``${CheckPolicyArn}``; None for what is no task."""
+    """``CheckPolicy`` for a task that invokes ``${CheckPolicyArn}`` or every provisioner's own; None for what is no task."""
     if state["Type"] != "Task":
         return None
+    if routed := ROUTED.fullmatch(state["Parameters"].get("FunctionName.$", "")):
+        return routed[1]
     return str(state["Parameters"]["FunctionName"]).removeprefix("${").removesuffix("Arn}")
 
 

@@ -29,6 +29,7 @@ FIELDS = {
 }
 """Every field that the definition may use. An execution timeout is not among them: it would skip every Catch."""
 FAILURE = "$.failure"
+EXECUTION = "$$.Execution.Name"
 GRANTS, REVOKES = "ConfirmApproval", ("RevokeAccess", "CloseTunnels", "ReportOutcome")
 NEEDS_GRANT = ("FindDatabaseInstances", "PrepareAccess", "DeliverConnection", "HoldAccess")
 LONGEST_TELLING_SECONDS = 15
@@ -76,9 +77,16 @@ def invokes_only_functions(machine: Machine) -> Iterator[str]:
 def passes_tokens_to_callbacks_alone(machine: Machine) -> Iterator[str]:
     """A callback without its token waits for nobody; any other function has no use for one."""
     for name, state in all_states(machine):
-        tokens = [path for path in _paths(state) if path.startswith("$$")]
+        tokens = [path for path in _paths(state) if path.startswith("$$") and path != EXECUTION]
         if tokens != (["$$.Task.Token"] if _is_callback(state) else []):
             yield f"{name} passes {tokens or 'no token'}"
+
+
+def tells_every_function_its_execution(machine: Machine) -> Iterator[str]:
+    """A request has several: its own, one for its review, one for each later revocation. Logs name which one it was."""
+    for name, state in _tasks(machine):
+        if state["Parameters"]["Payload"].get("execution.$") != EXECUTION:
+            yield f"{name} does not pass its execution"
 
 
 def keeps_its_input_in_every_catch(machine: Machine) -> Iterator[str]:
@@ -185,6 +193,7 @@ RULES: tuple[Rule, ...] = (
     has_every_task_a_timeout,
     invokes_only_functions,
     passes_tokens_to_callbacks_alone,
+    tells_every_function_its_execution,
     keeps_its_input_in_every_catch,
     catches_everything_last,
     never_retries_the_hold,
@@ -284,7 +293,7 @@ def _paths(state: State) -> list[str]:
             for item in value:
                 yield from walk("", item)
         elif key == "Variable" or key.endswith((".$", "Path")):
-            yield str(value)
+            yield from re.findall(r"\$\$?(?:\.\w+|\[\d+\])+", value) if value.startswith("States.") else [str(value)]
 
     read = {field: value for field, value in state.items() if field in {"Parameters", "Choices", "TimeoutSecondsPath"}}
     return list(walk("", read))

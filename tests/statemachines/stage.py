@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import product
 from queue import Queue
 from threading import Event
 from typing import Any, Self
@@ -24,6 +25,8 @@ from tests.statemachines.definition import (
 
 LONGEST_SECONDS = 20.0
 FUNCTION_ARN = "arn:aws:lambda:eu-west-1:123456789012:function:"
+PROVISIONERS = ("main", "far")
+"""Whose database functions there are on the stage."""
 BRANCHES = {
     name: index
     for _, state in all_states(load_definition())
@@ -31,6 +34,12 @@ BRANCHES = {
     for name in branch["States"]
 }
 """The states inside parallel branches, and in which branch they are."""
+ROUTED_FUNCTIONS = {
+    str(function_of(state))
+    for _, state in all_states(load_definition())
+    if "FunctionName.$" in state.get("Parameters", {})
+}
+"""The functions of which every provisioner has its own."""
 
 
 class Play:
@@ -42,6 +51,8 @@ class Play:
         self.calls = {function: Event() for function in script}
         """Set by the first call of each function."""
         self.tokens: dict[str, Queue[str]] = {function: Queue() for function in script}
+        self.provisioners: dict[str, list[str]] = {snake_case(function): [] for function in ROUTED_FUNCTIONS}
+        """Whose function was called, for those of which each provisioner has one."""
         self.history: Sequence[Mapping[str, Any]] = ()
         self.status = "RUNNING"
 
@@ -109,8 +120,11 @@ class Stage:
 
     def __init__(self) -> None:
         self._plays: dict[str, Play] = {}
-        functions = {function_of(state) for _, state in all_states(load_definition())} - {None}
-        self._aws = LocalAws(handlers={name: self._handler(name) for name in map(snake_case, map(str, functions))})
+        functions = {function_of(state) for _, state in all_states(load_definition())} - {None} - ROUTED_FUNCTIONS
+        handlers = {name: self._handler(name) for name in map(snake_case, map(str, functions))}
+        for function, provisioner in product(ROUTED_FUNCTIONS, PROVISIONERS):
+            handlers[f"{provisioner}-{function}"] = self._handler(snake_case(function), provisioner)
+        self._aws = LocalAws(handlers=handlers)
 
     def __enter__(self) -> Self:
         with ExitStack() as undo:
@@ -163,8 +177,14 @@ class Stage:
             assert time.monotonic() < deadline, f"Nothing happened for {LONGEST_SECONDS:.0f} s."
             pause.wait(0.03)
 
-    def _handler(self, function: str) -> Callable[[Any, Any], Any]:
-        return lambda event, context: self._plays[event["request_id"]].perform(function, event)
+    def _handler(self, function: str, provisioner: str | None = None) -> Callable[[Any, Any], Any]:
+        def handle(event: Any, context: Any) -> Any:
+            play = self._plays[event["request_id"]]
+            if provisioner is not None:
+                play.provisioners[function].append(provisioner)
+            return play.perform(function, event)
+
+        return handle
 
 
 def brisk_definition() -> dict[str, Any]:
@@ -176,7 +196,10 @@ def brisk_definition() -> dict[str, Any]:
     for _, state in all_states(definition):
         for retrier in state.get("Retry", ()):
             retrier |= {"IntervalSeconds": 1, "MaxAttempts": 1, "BackoffRate": 1.0, "MaxDelaySeconds": 2}
-        if function := function_of(state):
+        if (function := function_of(state)) in ROUTED_FUNCTIONS:
+            parameters = state["Parameters"]
+            parameters["FunctionName.$"] = parameters["FunctionName.$"].replace("${DatabaseFunctions}-", FUNCTION_ARN)
+        elif function:
             state["Parameters"]["FunctionName"] = FUNCTION_ARN + snake_case(function)
     return definition
 

@@ -56,6 +56,11 @@ BREAKS: list[tuple[Rule, Break, str]] = [
         "HoldAccess has no TimeoutSecondsPath, or another timeout",
     ),
     (
+        rules.reads_only_what_is_always_there,
+        lambda states: states["FindDatabaseInstances"]["ResultSelector"].pop("provisioner.$"),
+        "ProvisionDatabaseUser reads $.database.provisioner, which is not always there",
+    ),
+    (
         rules.invokes_only_functions,
         lambda states: states["CloseTunnels"].update(Resource="arn:aws:states:::aws-sdk:ssm:terminateSession"),
         "CloseTunnels uses arn:aws:states:::aws-sdk:ssm:terminateSession",
@@ -74,6 +79,11 @@ BREAKS: list[tuple[Rule, Break, str]] = [
         rules.passes_tokens_to_callbacks_alone,
         lambda states: states["CheckPolicy"]["Parameters"]["Payload"].update({"task_token.$": "$$.Task.Token"}),
         "CheckPolicy passes ['$$.Task.Token']",
+    ),
+    (
+        rules.tells_every_function_its_execution,
+        lambda states: states["CloseTunnels"]["Parameters"]["Payload"].pop("execution.$"),
+        "CloseTunnels does not pass its execution",
     ),
     (
         rules.keeps_its_input_in_every_catch,

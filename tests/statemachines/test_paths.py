@@ -35,6 +35,8 @@ ENDING = {"is_ending": True, "has_news": False, "wait_seconds": 0}
 UNREVIEWED = {"is_closed": False, "wait_seconds": 60}
 REVIEWED = {"is_closed": True, "wait_seconds": 0}
 EARLIER_ORDER, ORDER = {"is_ordered": True, "instances": "one"}, {"is_ordered": True, "instances": "two"}
+FOUND_EARLIER, FOUND = ({"order": order, "provisioner": "main"} for order in (EARLIER_ORDER, ORDER))
+FOUND_FAR = {"order": ORDER, "provisioner": "far"}
 RECEIPT = {"sessions": 0}
 
 
@@ -70,7 +72,7 @@ GOES_WELL: Script = {
     "close_approval": [APPROVED],
     "confirm_approval": [{"is_confirmed": True, "reason": ""}],
     "grant_extension": [{"is_confirmed": True, "reason": ""}],
-    "find_database_instances": [{"order": EARLIER_ORDER}, {"order": ORDER}],
+    "find_database_instances": [FOUND_EARLIER, FOUND],
     "ensure_bastion_running": [{"instance_id": "i-0example"}],
     "provision_database_user": [{}],
     "announce_preparation": [{}],
@@ -308,7 +310,18 @@ SCENARIOS = {
     ),
     "finding the instances to revoke fails": Scenario(
         script={
-            "find_database_instances": [{"order": EARLIER_ORDER}, DatabaseNotFoundError("no such cluster")],
+            "find_database_instances": [FOUND_EARLIER, DatabaseNotFoundError("no such cluster")],
+            "check_grant_end": [ENDING],
+        },
+        states=f"{ALLOWED_AT_ONCE} {DELIVERED} {REVOKED} WhichOutcome Finished",
+    ),
+    "a database in another VPC": Scenario(
+        script={"find_database_instances": [FOUND_FAR], "check_grant_end": [ENDING]},
+        states=f"{ALLOWED_AT_ONCE} {DELIVERED} {REVOKED} WhichOutcome Finished",
+    ),
+    "a database in another VPC, not found any more": Scenario(
+        script={
+            "find_database_instances": [FOUND_FAR, DatabaseNotFoundError("no such cluster")],
             "check_grant_end": [ENDING],
         },
         states=f"{ALLOWED_AT_ONCE} {DELIVERED} {REVOKED} WhichOutcome Finished",
@@ -460,6 +473,28 @@ def test_the_report_names_the_error_that_ended_the_request(theatre: _Theatre, na
 def test_revocation_is_given_the_newest_order_there_is(theatre: _Theatre, name: str, order: Any) -> None:
     """Instances are listed anew; failing that the earlier list does, and failing that nothing is claimed."""
     assert order == theatre.play(name).events["revoke_access"][0]["order"]
+
+
+@pytest.mark.parametrize(
+    ("name", "provisioner"),
+    [
+        ("ended by the clock", "main"),
+        ("a database in another VPC", "far"),
+        ("a database in another VPC, not found any more", "far"),
+    ],
+)
+def test_the_functions_that_reach_the_database_are_those_of_its_provisioner(
+    theatre: _Theatre, name: str, provisioner: str
+) -> None:
+    """In its own VPC, to make the user and to take it away again, also where it cannot be looked up any more."""
+    assert {"provision_database_user": [provisioner], "revoke_access": [provisioner]} == theatre.play(name).provisioners
+
+
+def test_who_knows_no_provisioner_asks_the_main_one(theatre: _Theatre) -> None:
+    """It gets no order with which it could do anything; the attempt must not end the workflow."""
+    called = theatre.play("finding the instances fails").provisioners["revoke_access"]
+
+    assert {"main"} == set(called)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from chalicelib.domain.errors import UnknownRequestError
 from chalicelib.domain.people import Person
 from chalicelib.workflow.ask_end import ask_end
 from chalicelib.workflow.hold_access import hold_access
-from tests.factories import ALICE, BOB, FRIDAY_NOON, REQUEST_ID, an_ended_request
+from tests.factories import ALICE, BOB, FRIDAY_NOON, REQUEST_ID, a_record, an_ended_request
 from tests.fakes import World
 
 
@@ -31,6 +31,15 @@ def test_the_asking_is_recorded_and_wakes_the_hold() -> None:
         world.requests.require_request(REQUEST_ID).end_asked_at,
         world.executions.woken,
     )
+
+
+def test_an_approval_that_is_over_is_not_woken() -> None:
+    """Each call is time that the person waits."""
+    world = held()
+    world.requests.open_decision(a_record(), task_token="token-1")
+    ask(world)
+
+    assert ["token-2"] == world.executions.woken
 
 
 def test_asking_again_wakes_again() -> None:

@@ -1,5 +1,6 @@
 """What to do next about a bastion, for everything that the ledger and AWS can say of it."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import product
 from typing import Any
@@ -10,22 +11,27 @@ from hypothesis import strategies as st
 
 from chalicelib.defaults import DURATIONS
 from chalicelib.domain.bastions import (
+    INSTANCE_TYPES,
     Bastion,
     BastionState,
     InstanceStatus,
+    Launch,
     Step,
     is_agent_new_enough,
+    next_generation,
+    next_launch,
     next_step_to_run,
     next_step_to_settle,
+    next_step_when_held,
     next_step_when_idle,
 )
-from tests.factories import FRIDAY_NOON, a_bastion, a_connected_instance, minutes, seconds
+from tests.factories import FRIDAY_NOON, a_bastion, a_connected_instance, a_group, minutes, seconds
 from tests.strategies import RULE
 
 STOPPING, STOPPED, RUNNING = BastionState.STOPPING, BastionState.STOPPED, BastionState.RUNNING
 ABSENT, TERMINATING = BastionState.ABSENT, BastionState.TERMINATING
 EC2_STATES = (None, "pending", "running", "stopping", "stopped", "shutting-down", "terminated")
-PLANS = (next_step_to_run, next_step_to_settle, next_step_when_idle)
+PLANS = (next_step_when_held, next_step_to_run, next_step_to_settle, next_step_when_idle)
 LONG_AGO = FRIDAY_NOON - timedelta(days=365)
 
 moments = st.one_of(st.none(), st.integers(-700_000, 0).map(lambda late: FRIDAY_NOON + seconds(late)))
@@ -102,6 +108,31 @@ class TestTowardsRunning:
         step = next_step_to_run(bastion, status, FRIDAY_NOON, DURATIONS)
 
         assert step not in {Step.STOP, Step.TERMINATE} or bastion.state in {STOPPING, TERMINATING}
+
+
+class TestBeingWorkedThrough:
+    @RULE
+    @given(bastions, statuses)
+    def test_it_is_brought_back_as_for_a_new_holder(self, bastion: Bastion, status: InstanceStatus) -> None:
+        """What is more is only about one that runs: noting whether it is connected, and rebooting it."""
+        wanted = next_step_to_run(bastion, status, FRIDAY_NOON, DURATIONS)
+        step = next_step_when_held(bastion, status, FRIDAY_NOON, DURATIONS)
+
+        assert step is wanted or (wanted in {Step.WAIT, Step.READY} and status.ec2 == "running")
+
+    @RULE
+    @given(bastions, statuses, st.none() | st.integers(0, 600))
+    def test_it_is_rebooted_only_when_it_was_unconnected_for_a_while(
+        self, bastion: Bastion, status: InstanceStatus, unreachable: int | None
+    ) -> None:
+        """Two turns of housekeeping, and not one."""
+        since = None if unreachable is None else FRIDAY_NOON - seconds(unreachable)
+        step = next_step_when_held(replace(bastion, unreachable_since=since), status, FRIDAY_NOON, DURATIONS)
+
+        if step is Step.REBOOT:
+            assert unreachable is not None
+            assert unreachable >= 240
+            assert ("running", False) == (status.ec2, status.is_connected)
 
 
 class TestSettling:
@@ -184,12 +215,12 @@ class TestWhenIdle:
             (idle(launched_at=LONG_AGO, leases={"R-ABC234": FRIDAY_NOON}), a_connected_instance(), Step.WAIT),
             (idle(launched_at=FRIDAY_NOON - timedelta(days=7)), a_connected_instance(), Step.TERMINATE),
             (
-                idle(state=STOPPED, stopped_at=FRIDAY_NOON - timedelta(hours=23), idle_since=LONG_AGO),
+                idle(state=STOPPED, stopped_at=FRIDAY_NOON - timedelta(hours=3), idle_since=LONG_AGO),
                 InstanceStatus(ec2="stopped"),
                 Step.WAIT,
             ),
             (
-                idle(state=STOPPED, stopped_at=FRIDAY_NOON - timedelta(hours=24), idle_since=LONG_AGO),
+                idle(state=STOPPED, stopped_at=FRIDAY_NOON - timedelta(hours=4), idle_since=LONG_AGO),
                 InstanceStatus(ec2="stopped"),
                 Step.TERMINATE,
             ),
@@ -268,3 +299,70 @@ def test_a_lease_has_expired_once_its_end_is_reached(bastion: Bastion, now: date
     expired = bastion.expired_leases(now)
 
     assert expired == {request: until for request, until in bastion.leases.items() if until <= now}
+
+
+def places(launches: list[Launch]) -> list[tuple[str, str]]:
+    return [(launch.subnet, launch.instance_type) for launch in launches]
+
+
+def refused_row(generation: int, subnets: int, length: int) -> list[Launch]:
+    """The launches of a bastion that finds no room, one after the other."""
+    group = a_group("main", *(f"subnet-{number}" for number in range(subnets)))
+    bastion, row = a_bastion(generation=generation), []
+    for refusals in range(length):
+        row.append(next_launch(bastion, group))
+        bastion = next_generation(bastion, refusals=refusals + 1)
+    return row
+
+
+class TestWhereToLaunch:
+    def test_the_next_subnet_then_the_next_type_then_back(self) -> None:
+        """A round of two subnets, and the beginning of the next."""
+        assert [
+            ("subnet-0", "t4g.nano"),
+            ("subnet-1", "t4g.nano"),
+            ("subnet-0", "t4g.micro"),
+            ("subnet-1", "t4g.micro"),
+            ("subnet-0", "t4g.nano"),
+        ] == places(refused_row(0, 2, 5))
+
+    @RULE
+    @given(generation=st.integers(0, 1000), subnets=st.integers(1, 6), rounds=st.integers(1, 3))
+    def test_every_place_is_tried_before_any_is_tried_twice(self, generation: int, subnets: int, rounds: int) -> None:
+        """In every round, whichever subnet it begins with; and only the round's last launch is called its last."""
+        size = subnets * len(INSTANCE_TYPES)
+        row = refused_row(generation, subnets, rounds * size)
+
+        assert all(size == len(set(places(row[start : start + size]))) for start in range(0, len(row), size))
+        assert [number % size == size - 1 for number in range(len(row))] == [each.is_last_of_round for each in row]
+
+    @RULE
+    @given(generation=st.integers(0, 1000), subnets=st.integers(1, 6), length=st.integers(1, 30))
+    def test_nothing_dearer_is_taken_while_something_cheaper_was_not_refused(
+        self, generation: int, subnets: int, length: int
+    ) -> None:
+        """In any subnet, since the last launch that found room."""
+        row = refused_row(generation, subnets, length)
+        refused, cheapest = set(places(row[:-1])), INSTANCE_TYPES[0]
+
+        assert (
+            row[-1].instance_type == cheapest
+            or {(f"subnet-{number}", cheapest) for number in range(subnets)} <= refused
+        )
+
+    @RULE
+    @given(generation=st.integers(0, 1000), subnets=st.integers(1, 6))
+    def test_a_launch_that_found_room_ends_the_row(self, generation: int, subnets: int) -> None:
+        """Whatever was refused before, the next instance is of the cheapest type again."""
+        group = a_group("main", *(f"subnet-{number}" for number in range(subnets)))
+
+        assert INSTANCE_TYPES[0] == next_launch(next_generation(a_bastion(generation=generation)), group).instance_type
+
+    @RULE
+    @given(refusals=st.integers(0, 30), generation=st.integers(0, 30))
+    def test_who_launches_the_same_generation_asks_for_the_same(self, refusals: int, generation: int) -> None:
+        """Both go by what one write has set; AWS refuses one token for two different places."""
+        bastion = a_bastion(generation=generation, refusals=refusals)
+        leased = a_bastion(generation=generation, refusals=refusals, leases={"R-ABC234": FRIDAY_NOON})
+
+        assert next_launch(bastion, a_group()) == next_launch(leased, a_group())

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from chalicelib.domain.catalogue import Catalogue, load_catalogue
 from chalicelib.domain.errors import CatalogueError, UnknownLocationError
-from chalicelib.domain.locations import DatabaseKind, Isolation, SessionDocument, TokenSource
+from chalicelib.domain.locations import BastionGroup, DatabaseKind, Isolation, SessionDocument, TokenSource
 from tests.factories import READ, WRITE, a_catalogue, a_location
 from tests.strategies import RULE
 
@@ -93,6 +93,13 @@ class TestTheExample:
             location.document,
             location.warm_up,
             location.max_people,
+        )
+
+    def test_the_bastion_group_is_read_whole(self) -> None:
+        """With its VPC and whose database functions reach its databases."""
+        assert (
+            BastionGroup(name="main", subnets=("subnet-a", "subnet-b"), vpc="vpc-0123456789abcdef0", provisioner="main")
+            == self.catalogue.bastions["main"]
         )
 
     def test_the_rules_are_read_whole(self) -> None:
@@ -197,6 +204,7 @@ def test_what_is_left_out_has_its_default() -> None:
         location.warm_up,
         location.max_people,
     )
+    assert BastionGroup(name="main", subnets=("subnet-a",), vpc=None, provisioner="main") == location.bastion
     assert (1, 8 * 3600, None, None) == (
         location.levels[READ].needed,
         location.levels[READ].cap_seconds,
@@ -210,6 +218,41 @@ def test_an_instance_may_be_named_instead_of_a_cluster() -> None:
     location = load(changed('cluster = "orders-cluster"', 'instance = "orders-db"')).require_location("orders")
 
     assert (DatabaseKind.INSTANCE, "orders-db") == (location.kind, location.identifier)
+
+
+def bastions(*groups: str) -> str:
+    """The plain catalogue with further bastion groups."""
+    return PLAIN + "".join(f"\n[bastions.more-{number}]\n{group}\n" for number, group in enumerate(groups))
+
+
+SUBNETS = 'subnets = ["subnet-b"]'
+NEAR, FAR = 'vpc = "vpc-0000000000000000a"', 'vpc = "vpc-0000000000000000b"'
+
+
+class TestProvisioners:
+    """A database function is in one VPC."""
+
+    @pytest.mark.parametrize(
+        "groups",
+        [
+            [f"{SUBNETS}\n{NEAR}", f"{SUBNETS}\n{NEAR}"],
+            [f"{SUBNETS}\n{NEAR}", f'{SUBNETS}\n{FAR}\nprovisioner = "far"'],
+            [f"{SUBNETS}\n{NEAR}", SUBNETS],
+            [f'{SUBNETS}\nprovisioner = "far"', f'{SUBNETS}\n{FAR}\nprovisioner = "far"'],
+        ],
+        ids=["one VPC", "one for each", "a VPC that is not said", "said once"],
+    )
+    def test_one_serves_all_groups_of_a_vpc(self, groups: list[str]) -> None:
+        """A group that says no VPC is in the one that the stage is deployed to, which only AWS knows."""
+        assert {"main", "more-0", "more-1"} == set(load(bastions(*groups)).bastions)
+
+    @pytest.mark.parametrize("said", ["", '\nprovisioner = "far"'])
+    def test_one_cannot_serve_two_vpcs(self, said: str) -> None:
+        """Its functions could not reach the databases of one of them."""
+        with pytest.raises(CatalogueError, match=r"in vpc-0000000000000000a, by \[bastions\.more-0\]") as caught:
+            load(bastions(f"{SUBNETS}\n{NEAR}{said}", f"{SUBNETS}\n{FAR}{said}"))
+
+        assert "bastions.more-1.provisioner" == caught.value.key
 
 
 DATABASE = 'database = "orders"'
@@ -238,6 +281,9 @@ RULE_KEY = "locations.orders.levels.r"
         (with_line('"e ve" = { slack = "U0EVE" }', after="[people]"), "people.e ve", "is no name"),
         (with_line('"x.alice" = { slack = "U0EVE" }', after="[people]"), "people.x.alice", "is no name"),
         (changed('["subnet-a"]', "[]"), "bastions.main.subnets", "lists no subnet"),
+        (changed('["subnet-a"]', '["subnet-a"]\nvpc = "main"'), "bastions.main.vpc", "does not look like one"),
+        (changed('["subnet-a"]', '["subnet-a"]\nvpc = ["vpc-0a1b2c3d"]'), "bastions.main.vpc", "must be text, not list"),
+        (changed('["subnet-a"]', '["subnet-a"]\nprovisioner = "A b"'), "bastions.main.provisioner", "look like one"),
         (changed("[bastions.main]", '[bastions."x.main"]'), "bastions.x.main", "is no name"),
         (changed("[bastions.main]", '[bastions."../main"]'), "bastions.../main", "is no name"),
         (with_line('instance = "db"', after=DATABASE), "locations.orders.cluster", "either a cluster or an instance"),

@@ -54,6 +54,15 @@ def test_an_end_that_was_asked_for_ends_it() -> None:
 
     assert ENDING == check(world)
     assert (GrantState.ENDING, FRIDAY_NOON + seconds(5)) == (world.grant().state, world.grant().ends_at)
+    assert ["end asked", "ending"] == world.audit.events(REQUEST_ID)
+
+
+def test_an_end_that_nobody_wrote_down_is_written_down_by_the_next_look() -> None:
+    """Whoever turned the grant died right afterwards."""
+    world = granted(state=GrantState.ENDING)
+
+    assert ENDING == check(world)
+    assert ["ending"] == world.audit.events(REQUEST_ID)
 
 
 def test_a_failed_request_ends_at_once() -> None:
@@ -61,7 +70,9 @@ def test_a_failed_request_ends_at_once() -> None:
     world = granted()
 
     assert ENDING == check(world, end_now=True)
-    assert {"asked": False, "failed": True} == world.audit.entries(REQUEST_ID)[0]["facts"]
+    assert [("ending", "2026-11-20T12:00:00.000Z")] == [
+        (entry["event"], entry["facts"]["ends_at"]) for entry in world.audit.entries(REQUEST_ID)
+    ]
 
 
 def test_looking_again_changes_nothing() -> None:
@@ -122,3 +133,13 @@ def test_a_grant_that_keeps_changing_is_given_up_with_an_error() -> None:
 
     with pytest.raises(LedgerUnavailableError):
         check(world)
+
+
+def test_another_instance_than_the_holder_was_told_is_news() -> None:
+    """The bastion was replaced; with the next try noted, so that it does not turn in circles."""
+    world = granted(instance_id="i-1")
+    world.requests.keep_told(REQUEST_ID, instance_id="i-1")
+    before = check(world).has_news
+    world.grants.declare_grant(replace(world.grant(), instance_id="i-2"))
+
+    assert (False, True, False) == (before, check(world).has_news, check(world).has_news)

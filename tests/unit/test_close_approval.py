@@ -40,7 +40,7 @@ def test_what_was_decided_stands() -> None:
 
     assert APPROVED == close(world)
     assert [(CARD, approved)] == world.notifier.decisions
-    assert ["decided"] == world.audit.events(REQUEST_ID)
+    assert ["decided", "approval closed"] == world.audit.events(REQUEST_ID)
 
 
 def test_what_was_not_decided_has_timed_out() -> None:

@@ -55,6 +55,22 @@ def test_the_grants_tunnels_are_ended_and_its_lease_is_given_up() -> None:
     assert ["tunnels closed"] == world.audit.events(REQUEST_ID)
 
 
+def test_the_audit_says_whose_tunnels_were_ended_before_they_are() -> None:
+    """By session and principal, as CloudTrail knows them; afterwards SSM would not list them any more."""
+    world = ended()
+    tunnel = a_tunnel(session_id="mine")
+    world.tunnels.declare_tunnel("i-1", tunnel)
+    close(world)
+
+    ((bastions, entry),) = [
+        (entry["facts"]["bastions"], entry["facts"]["ended"]) for entry in world.audit.entries(REQUEST_ID)
+    ]
+    assert (["i-1"], [("mine", tunnel.owner, REQUEST_ID)]) == (
+        bastions,
+        [(each["session_id"], each["owner"], each["reason"]) for each in entry],
+    )
+
+
 def test_closing_again_finds_nothing_left() -> None:
     """And touches no lease but its own."""
     world = ended()
@@ -147,3 +163,31 @@ def test_a_request_of_which_nothing_is_known_any_more_is_closed_all_the_same() -
     world.declare_request()
 
     assert ClosedTunnels() == close(world)
+
+
+def test_a_tunnel_through_another_bastion_of_the_group_is_ended_too() -> None:
+    """All of a group are tagged alike, so its holder could open one there; its lease there is given up as well."""
+    world = ended()
+    second = a_bastion(name="main.2", state=BastionState.RUNNING, instance_id="i-2")
+    world.bastions.declare_bastion(second)
+    world.bastions.take_lease("main.2", REQUEST_ID, until=FRIDAY_NOON + minutes(90))
+    world.tunnels.declare_tunnel("i-2", a_tunnel(session_id="beside"))
+
+    assert ("beside",) == close(world).ended
+    assert [{}, {}] == [world.bastions.find_bastion(name).leases for name in ("main", "main.2")]
+
+
+def test_a_grant_through_another_bastion_covers_no_tunnel_on_this_one() -> None:
+    """Carol's other access leads through the second bastion; hers on the first is over."""
+    arn = "arn:aws:sts::123456789012:assumed-role/Developer/carol@example.com"
+    carol = a_person("carol", aws=(arn,))
+    world = World()
+    world.declare_grant(a_request(person=carol), state=GrantState.ENDING, instance_id="i-1")
+    world.declare_grant(a_request(request_id="R-READ22", person=carol, level=READ), instance_id="i-2")
+    for number in (1, 2):
+        world.bastions.declare_bastion(
+            a_bastion(name=f"main.{number}" if number > 1 else "main", instance_id=f"i-{number}")
+        )
+        world.tunnels.declare_tunnel(f"i-{number}", a_tunnel(session_id=f"carols-{number}", owner=arn))
+
+    assert ClosedTunnels(ended=("carols-1",), kept=("carols-2",)) == close(world)

@@ -23,6 +23,7 @@ from tests.factories import (
     a_record,
     a_request,
     a_rule,
+    an_ended_request,
 )
 from tests.fakes import World
 
@@ -70,6 +71,15 @@ def test_what_was_not_approved_gets_none(record: DecisionRecord | None) -> None:
     assert not confirm(world).is_confirmed
     assert [] == world.grants.open_grants()
     assert ["refused"] == world.audit.events(REQUEST_ID)
+
+
+def test_a_run_that_lands_after_the_end_gives_nothing() -> None:
+    """Its execution was over while it still ran: nobody would end what it gave."""
+    world = decided()
+    world.requests.close_request(an_ended_request())
+
+    assert Confirmation(is_confirmed=False, reason="The request is over.") == confirm(world)
+    assert [] == world.grants.open_grants()
 
 
 def test_an_approver_who_was_taken_off_the_catalogue_does_not_count() -> None:

@@ -15,7 +15,6 @@ from chalicelib.domain.connections import (
     ConnectionDetails,
     GuiSetting,
     choose_port,
-    document_name,
     gui_settings,
     local_token_command,
     local_token_lines,
@@ -64,17 +63,28 @@ HOSTILE = [
 
 class TestTheLines:
     def test_the_tunnel_of_the_locations_own_document(self) -> None:
-        """Host and port are fixed in the document; the local port is said, whatever the document's own may be by now."""
+        """The document knows everything: host, port and the local port of the location."""
         assert (
             "aws ssm start-session --region eu-west-1 --target i-0123456789abcdef0 "
-            "--document-name drawbridge-orders-prod --parameters localPortNumber=56789 --reason R-ABC234"
+            "--document-name drawbridge-example-orders-prod --reason R-ABC234"
         ) == tunnel_command(a_connection())
+
+    def test_the_tunnel_by_another_local_port_than_the_documents(self) -> None:
+        """The person's own wish, or the next free one: the only thing that can be said to the document."""
+        assert (
+            "aws ssm start-session --region eu-west-1 --target i-0123456789abcdef0 "
+            "--document-name drawbridge-example-orders-prod --parameters localPortNumber=60001 --reason R-ABC234"
+        ) == tunnel_command(a_connection(a_grant(port=60001)))
+
+    def test_where_the_documents_local_port_is_not_known_it_is_said(self) -> None:
+        """A grant of an earlier release, whose facts do not hold it."""
+        assert " --parameters localPortNumber=56789 " in tunnel_command(a_connection(a_grant(document_port=None)))
 
     def test_the_tunnel_with_the_persons_aws_profile(self) -> None:
         """For people who have several."""
         assert (
             "aws ssm start-session --profile dev --region eu-west-1 --target i-0123456789abcdef0 "
-            "--document-name drawbridge-orders-prod --parameters localPortNumber=56789 --reason R-ABC234"
+            "--document-name drawbridge-example-orders-prod --reason R-ABC234"
         ) == tunnel_command(WITH_PROFILE)
 
     def test_the_tunnel_of_the_document_that_aws_owns(self) -> None:
@@ -155,12 +165,6 @@ class TestTheLines:
             ("Then connect", psql_command(other)),
         ) == port_in_use_lines(a_connection(), taken=(56790, 56791))
 
-    def test_each_location_has_a_document_of_its_own_unless_it_uses_awss(self) -> None:
-        """The name is what IAM policies of people are written for."""
-        assert ("drawbridge-orders-prod", "AWS-StartPortForwardingSessionToRemoteHost") == tuple(
-            document_name("orders-prod", document) for document in (SessionDocument.LOCATION, SessionDocument.AWS)
-        )
-
 
 class TestTheShell:
     def test_a_shell_splits_the_tunnel_command_into_its_words(self) -> None:
@@ -173,12 +177,13 @@ class TestTheShell:
         ] == shlex.split(tunnel_command(OVER_AWS))[-4:]
 
     @pytest.mark.parametrize("value", HOSTILE)
-    @pytest.mark.parametrize("place", ["instance_id", "host", "database", "region", "location", "request_id"])
+    @pytest.mark.parametrize("place", ["instance_id", "host", "stage", "database", "region", "location", "request_id"])
     def test_a_value_that_could_mean_something_to_a_shell_is_refused(self, place: str, value: str) -> None:
         """Wherever it stands; there is no escaping that bash, zsh, PowerShell and cmd read alike."""
         details, facts = a_connection(), a_grant().facts
         changes: dict[str, Any] = {
             "instance_id": {"instance_id": value},
+            "stage": {"stage": value},
             "host": {"writer": Endpoint(host=value, port=5432)},
         }.get(place, {})
         if not changes:
@@ -201,7 +206,7 @@ class TestTheShell:
         with pytest.raises(ValueError, match="cannot stand in a shell command"):
             a_connection(a_grant(profile=value))
 
-    @pytest.mark.parametrize("place", ["instance_id", "certificate_bundle"])
+    @pytest.mark.parametrize("place", ["instance_id", "stage", "certificate_bundle"])
     @RULE
     @given(value=st.text(max_size=20))
     def test_whatever_is_accepted_survives_the_shell(self, place: str, value: str) -> None:
@@ -384,7 +389,10 @@ def assert_survives(details: ConnectionDetails) -> None:
     token = shlex.split(local_token_command(details))
 
     assert details.instance_id == tunnel[tunnel.index("--target") + 1]
-    assert f"localPortNumber={details.port}" in tunnel[tunnel.index("--parameters") + 1].split(",")
+    says_no_port = details.facts.document is SessionDocument.LOCATION and details.port == details.facts.document_port
+    assert says_no_port == ("--parameters" not in tunnel)
+    if not says_no_port:
+        assert f"localPortNumber={details.port}" in tunnel[tunnel.index("--parameters") + 1].split(",")
     assert ("psql", []) == (psql, more)
     assert (details.writer.host, details.facts.database, details.certificate_bundle) == (
         keys["host"],

@@ -1,5 +1,7 @@
 """DeliverConnection: handed over once every link holds; the clock of the grant starts here."""
 
+from dataclasses import replace
+
 import pytest
 
 from chalicelib.domain.bastions import BastionState, InstanceStatus
@@ -26,7 +28,8 @@ def prepared(**changes: object) -> World:
     """A grant whose user and bastion are there, three minutes after it was made."""
     world = World()
     world.declare_grant(**{"is_ordered": True, **changes})  # type: ignore[arg-type]  # fields of a grant
-    world.bastions.declare_bastion(a_bastion(state=BastionState.RUNNING, instance_id="i-1"))
+    leases = {REQUEST_ID: FRIDAY_NOON + minutes(90)}
+    world.bastions.declare_bastion(a_bastion(state=BastionState.RUNNING, instance_id="i-1", leases=leases))
     world.host.declare_instance("i-1", a_connected_instance())
     world.clock.advance(180)
     return world
@@ -185,7 +188,7 @@ def test_a_grant_that_is_ended_while_it_is_delivered_stays_ended() -> None:
     """Somebody wrote the end between the reading and the writing."""
     world = prepared()
     world.bastions.declare_meanwhile(
-        "find_bastion", lambda: world.run(check_grant_end, request_id=REQUEST_ID, end_now=True)
+        "find_bastions", lambda: world.run(check_grant_end, request_id=REQUEST_ID, end_now=True)
     )
 
     with pytest.raises(DeliveryFailedError, match="ended while it was being delivered"):
@@ -198,3 +201,17 @@ class SilentNotifier(FakeNotifier):
 
     def deliver(self, *_: object) -> None:  # type: ignore[override]  # it never answers
         raise SlackUnavailableError("Slack did not take the message.")
+
+
+def test_the_bastion_is_the_one_on_which_the_request_has_its_lease() -> None:
+    """The first was full; the holder is told the second's instance, and that is remembered."""
+    world = prepared()
+    second = a_bastion(name="main.2", state=BastionState.RUNNING, instance_id="i-2")
+    world.bastions.declare_bastion(replace(second, leases={REQUEST_ID: FRIDAY_NOON + minutes(90)}))
+    world.bastions.release_lease("main", REQUEST_ID, at=FRIDAY_NOON)
+    world.host.declare_instance("i-2", a_connected_instance())
+    deliver(world)
+
+    ((_, grant, connection),) = world.notifier.deliveries
+    told = world.requests.require_request(REQUEST_ID).told_instance
+    assert ("i-2", "i-2", "i-2") == (grant.instance_id, connection.instance_id, told)

@@ -1,12 +1,15 @@
 """The operator's program: what it prints, and what it says instead."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from deployment.__main__ import main
 
-EXAMPLE = str(Path(__file__).parents[2] / "docs" / "catalogue.toml")
+ROOT = Path(__file__).parents[2]
+EXAMPLE = str(ROOT / "docs" / "catalogue.toml")
 
 
 def test_the_sql_of_a_location_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -61,3 +64,22 @@ def test_a_mistake_is_one_sentence(
 
     assert 1 == status
     assert sentence in capsys.readouterr().err
+
+
+def test_the_verbs_can_be_listed_before_anything_is_installed() -> None:
+    """Each loads what it needs when it is asked for."""
+    command = [sys.executable, "-S", "-B", "-m", "deployment", "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+    assert (0, "") == (done.returncode, done.stderr)
+    assert {"package", "deploy", "destroy", "doctor", "location", "manifest", "audit"} <= set(done.stdout.split())
+
+
+def test_a_right_to_connect_is_printed_only_where_people_make_their_own_tokens(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Elsewhere it would be a right that nobody needs."""
+    status = main(["location", "policy", "my-aurora-location", "alice", "--locations", EXAMPLE])
+
+    assert 1 == status
+    assert 'token = "local"' in capsys.readouterr().err

@@ -30,6 +30,11 @@ def test_a_fresh_document_claims_nothing() -> None:
     assert "failed" == document["report"]["outcome"]
 
 
+def test_a_document_names_a_provisioner_before_the_grant_does() -> None:
+    """The workflow builds a function's name from it on every way."""
+    assert "main" == new_document("R-ABC234", Purpose.REVOKE)["database"]["provisioner"]
+
+
 def test_two_documents_share_nothing() -> None:
     """What one execution fills in stays its own."""
     first, second = (new_document("R-ABC234", Purpose.GRANT) for _ in range(2))

@@ -13,13 +13,14 @@ from chalicelib.domain.bastions import (
     BastionState,
     InstanceStatus,
     Step,
+    next_launch,
     next_step_to_run,
     next_step_to_settle,
     next_step_when_idle,
 )
 from chalicelib.domain.errors import BastionCapacityError, BastionNotReadyError
 from chalicelib.workflow.drive_bastion import Plan, drive_bastion
-from chalicelib.workflow.stop_idle_bastions import stop_idle_bastion
+from chalicelib.workflow.stop_idle_bastions import stop_idle_bastions
 from tests.factories import FRIDAY_NOON, a_bastion, a_connected_instance, a_group, minutes, seconds
 from tests.fakes import FakeBastionHost, World
 from tests.strategies import LIFE
@@ -29,7 +30,7 @@ RUNNING = a_bastion(state=BastionState.RUNNING, instance_id="i-1", launched_at=F
 
 
 def drive(world: World, plan: Plan = next_step_to_run, *subnets: str) -> tuple[Step, Bastion, InstanceStatus]:
-    return world.run(drive_bastion, group=a_group("main", *subnets), plan=plan)
+    return world.run(drive_bastion, name="main", group=a_group("main", *subnets), plan=plan)
 
 
 def leased(bastion: Bastion | None = None, status: InstanceStatus | None = None) -> World:
@@ -93,13 +94,13 @@ class TestLaunching:
     def test_a_launch_whose_note_was_lost_is_found_again(self) -> None:
         """The function died between EC2's answer and the ledger."""
         world = leased()
-        orphan = world.host.launch(a_group(), generation=0)
+        orphan = world.host.launch(next_launch(a_bastion(), a_group()))
         drive(world)
 
         assert ([orphan], orphan) == (world.host.called("launch"), world.bastions.find_bastion("main").instance_id)
 
     def test_a_full_subnet_is_passed_over_for_the_next(self) -> None:
-        """Each generation has its turn."""
+        """Each generation has its turn; nothing dearer is taken while there is room elsewhere."""
         world = leased()
         world.host.declare_no_room("subnet-a")
 
@@ -108,8 +109,21 @@ class TestLaunching:
         bastion = world.bastions.find_bastion("main")
         assert (1, "i-main1", {REQUEST}) == (bastion.generation, bastion.instance_id, set(bastion.leases))
 
-    def test_when_every_subnet_is_full_it_is_said_and_tried_again_later(self) -> None:
-        """The next try begins with the first subnet and succeeds where there is room by then."""
+    def test_a_type_that_has_no_room_anywhere_is_passed_over_for_the_next(self) -> None:
+        """In every subnet first; once it has found room, the next launch begins with the cheapest again."""
+        world = leased()
+        world.host.declare_no_room("t4g.nano")
+
+        drive(world)
+
+        bastion = world.bastions.find_bastion("main")
+        assert [("subnet-a", "t4g.nano"), ("subnet-b", "t4g.nano")] == [
+            (launch.subnet, launch.instance_type) for launch in world.host.refused
+        ]
+        assert ("i-main2", "t4g.nano") == (bastion.instance_id, next_launch(bastion, a_group()).instance_type)
+
+    def test_when_there_is_no_room_at_all_it_is_said_and_tried_again_later(self) -> None:
+        """The next try begins with the first subnet and the cheapest type, and succeeds where there is room by then."""
         world = leased()
         world.host.declare_no_room("subnet-a", "subnet-b")
         with pytest.raises(BastionCapacityError):
@@ -117,7 +131,13 @@ class TestLaunching:
         world.host.declare_no_room()
         drive(world)
 
-        assert ["i-main2"] == world.host.called("launch")
+        assert ["i-main4"] == world.host.called("launch")
+        assert [
+            ("subnet-a", "t4g.nano"),
+            ("subnet-b", "t4g.nano"),
+            ("subnet-a", "t4g.micro"),
+            ("subnet-b", "t4g.micro"),
+        ] == [(launch.subnet, launch.instance_type) for launch in world.host.refused]
 
     def test_a_launched_instance_that_ec2_does_not_list_yet_is_waited_for(self) -> None:
         """Else a second one would be launched beside it."""
@@ -275,16 +295,20 @@ class BastionLife(RuleBasedStateMachine):
     @rule()
     def housekeeping_takes_its_turn(self) -> None:
         with suppress(BastionNotReadyError):  # a pending instance cannot be stopped; the next turn tries again
-            self.world.run(stop_idle_bastion, group=a_group())
+            self.world.run(stop_idle_bastions)
 
     @rule(request=requests)
     def housekeeping_is_overtaken(self, request: str) -> None:
         self.world.bastions.declare_meanwhile("find_bastion", lambda: self._want(request, 3600))
         self.housekeeping_takes_its_turn()
 
-    @rule(later=st.sampled_from([1, 59, 61, 599, 601, 7201, 86_401, 604_801]))
+    @rule(later=st.sampled_from([1, 59, 61, 599, 601, 7201, 14_401, 604_801]))
     def time_passes(self, later: int) -> None:
         self.world.clock.advance(later)
+
+    @rule(full=st.sets(st.sampled_from(["subnet-a", "subnet-b", "t4g.nano", "t4g.micro"])))
+    def room_comes_and_goes(self, full: set[str]) -> None:
+        self.world.host.declare_no_room(*full)
 
     @rule()
     def instances_boot(self) -> None:
@@ -303,7 +327,7 @@ class BastionLife(RuleBasedStateMachine):
     def _want(self, request: str, lasting: int) -> None:
         until = self.world.clock() + seconds(lasting)
         is_leased = self.world.bastions.take_lease("main", request, until=until)
-        with suppress(BastionNotReadyError):
+        with suppress(BastionNotReadyError, BastionCapacityError):
             drive(self.world, next_step_to_run if is_leased else next_step_to_settle)
 
     @invariant()
@@ -319,6 +343,7 @@ class BastionLife(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Whatever has happened: who goes on asking gets a connected bastion, and who leaves has it stopped."""
+        self.world.host.declare_no_room()
         for _ in range(6):
             self._want(REQUEST, 900)
             self.world.host.boot()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chalicelib.domain.bastions import BastionState, InstanceStatus
+from chalicelib.domain.bastions import INSTANCE_TYPES, BastionState, InstanceStatus
 from chalicelib.domain.errors import BastionCapacityError, BastionNotReadyError, DeliveryFailedError
 from chalicelib.domain.grants import GrantState
 from chalicelib.workflow.ensure_bastion_running import ensure_bastion_running
@@ -82,7 +82,7 @@ def test_an_agent_that_cannot_forward_is_named(version: str | None) -> None:
 def test_no_room_anywhere_is_an_error_that_the_workflow_retries() -> None:
     """Capacity comes back."""
     world = granted()
-    world.host.declare_no_room("subnet-a", "subnet-b")
+    world.host.declare_no_room(*INSTANCE_TYPES)
 
     with pytest.raises(BastionCapacityError):
         ensure(world)

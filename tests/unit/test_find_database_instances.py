@@ -120,6 +120,17 @@ class TestForRevoking:
 
         assert INSTANCES == find(world, for_provisioning=False).instances
 
+    def test_the_provisioner_is_the_grants_and_not_the_catalogues(self) -> None:
+        """The bastion group was moved to another VPC since; the user is where it was made."""
+        world = granted(is_ordered=True, provisioner="far")
+
+        assert "main" == world.catalogue.require_location("orders-prod").bastion.provisioner
+        assert "far" == find(world, for_provisioning=False).provisioner
+
+    def test_without_an_order_the_main_provisioner_stands_in(self) -> None:
+        """Somebody has to be asked; there is nothing that it could do."""
+        assert "main" == DatabaseOrder(is_ordered=False).provisioner
+
 
 @pytest.mark.parametrize("for_provisioning", [True, False])
 def test_a_cluster_that_rds_does_not_know_is_an_error(for_provisioning: bool) -> None:

@@ -225,6 +225,29 @@ class TestTooLate:
         assert GrantState.ENDING is world.grant().state
         assert {} == world.bastions.find_bastion("main").leases
 
+    @pytest.mark.parametrize(
+        "grant",
+        [a_grant(state=GrantState.ENDING), a_grant(state=GrantState.GONE), a_grant(a_request(request_id="R-NEXT22"))],
+        ids=["ending", "gone", "another request's"],
+    )
+    def test_a_try_that_was_killed_leaves_no_lease_on_access_that_is_over(self, grant: Grant) -> None:
+        """It had leased the bastion for longer and died before the end was moved; the access ended, and it is tried again."""
+        world = held(more_minutes=180)
+        world.bastions.take_lease("main", REQUEST_ID, until=FRIDAY_NOON + minutes(225))
+        world.bastions.take_lease("main", "R-NEXT22", until=FRIDAY_NOON + minutes(60))
+        world.grants.declare_grant(grant)
+
+        assert refused(world)
+        assert {"R-NEXT22"} == set(world.bastions.find_bastion("main").leases)
+
+    def test_access_that_is_refused_more_time_keeps_its_lease(self) -> None:
+        """It is not over."""
+        world = held(more_minutes=239)
+        world.bastions.take_lease("main", REQUEST_ID, until=FRIDAY_NOON + minutes(45))
+
+        assert "at most" in refused(world)
+        assert {REQUEST_ID} == set(world.bastions.find_bastion("main").leases)
+
 
 def test_the_hold_that_began_meanwhile_is_the_one_that_is_woken() -> None:
     """Its token is newer than the record that was read first."""

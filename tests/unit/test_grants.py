@@ -10,16 +10,19 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from chalicelib.defaults import DURATIONS
 from chalicelib.domain.grants import (
     Grant,
+    GrantFacts,
     GrantState,
     delivered,
     ensure_ending,
+    freeze_facts,
     grant_key,
     may_be_gone,
     new_grant,
     revocation_attempt,
     seconds_left,
 )
-from chalicelib.domain.locations import DatabaseKind, SessionDocument, TokenSource
+from chalicelib.domain.locations import BastionGroup, DatabaseKind, SessionDocument, TokenSource
+from chalicelib.domain.payloads import from_payload, to_payload
 from tests.factories import (
     BOB,
     FRIDAY_NOON,
@@ -67,6 +70,7 @@ class TestMaking:
             port=60001,
             document=SessionDocument.AWS,
             token=TokenSource.LOCAL,
+            bastion=BastionGroup(name="far-away", subnets=("subnet-f",), vpc="vpc-0a1b2c3d", provisioner="far"),
         )
         facts = new_grant(request=a_request(person=BOB), location=location, durations=DURATIONS, now=FRIDAY_NOON).facts
 
@@ -79,10 +83,12 @@ class TestMaking:
             "orders-db",
             "orders",
             "eu-west-1",
-            "main",
+            "far-away",
             60001,
             SessionDocument.AWS,
             TokenSource.LOCAL,
+            60001,
+            "far",
         ) == (
             facts.request_id,
             facts.person,
@@ -96,7 +102,25 @@ class TestMaking:
             facts.port,
             facts.document,
             facts.token,
+            facts.document_port,
+            facts.provisioner,
         )
+
+    def test_facts_of_an_earlier_release_are_read(self) -> None:
+        """Their database functions were the main stack's, and which port their document has was not kept."""
+        written = to_payload(a_grant().facts)
+        del written["provisioner"], written["document_port"]
+        facts = from_payload(GrantFacts, written)
+
+        assert ("main", None) == (facts.provisioner, facts.document_port)
+
+    def test_the_documents_port_is_the_locations_whatever_the_person_wants(self) -> None:
+        """By comparing the two it is known what has to be said to the document."""
+        facts = freeze_facts(
+            request_id="R-ABC234", person=BOB, location=a_location(port=60001), level=OPERATE, port=50000
+        )
+
+        assert (50000, 60001) == (facts.port, facts.document_port)
 
     def test_a_grants_key_is_location_person_and_level(self) -> None:
         """The identity by which there is only one."""

@@ -39,11 +39,14 @@ def test_the_owner_gets_a_token_for_their_own_user() -> None:
 def test_each_click_makes_a_fresh_token() -> None:
     """And each is audited, by the user it is for."""
     world = holding()
-    for _ in range(2):
-        issue(world)
+    for view_id in ("V0FIRST", "V0SECOND"):
+        world.run(issue_token, request_id=REQUEST_ID, view_id=view_id, person_id=ALICE.person_id)
 
+    made = {"person": ALICE.person_id, "role": READY.facts.role, "host": WRITER.host}
     assert 2 == len({token for _, token, _, _ in world.view.tokens})
-    assert [{"role": READY.facts.role}] * 2 == [entry["facts"] for entry in world.audit.entries(REQUEST_ID)]
+    assert [made | {"view": "V0FIRST"}, made | {"view": "V0SECOND"}] == [
+        entry["facts"] for entry in world.audit.entries(REQUEST_ID)
+    ]
     assert ["token made"] * 2 == world.audit.events(REQUEST_ID)
 
 
@@ -63,7 +66,9 @@ def test_somebody_else_gets_a_refusal_and_no_token_is_made() -> None:
 
     assert ([], []) == (world.tokens.signed, world.view.tokens)
     assert [("V0VIEW", REQUEST_ID)] == [refusal[:2] for refusal in world.view.refusals]
-    assert [{"person": BOB.person_id}] == [entry["facts"] for entry in world.audit.entries(REQUEST_ID)]
+    assert [("token refused", BOB.person_id)] == [
+        (entry["event"], entry["facts"]["person"]) for entry in world.audit.entries(REQUEST_ID)
+    ]
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,19 @@ class TestTelling:
 
         assert (Outcome.FINISHED, 1, True) == (closed, len(healthy.endings), healthy.endings[0].is_revoked)
 
+    def test_an_end_that_slack_did_not_take_stays_to_be_told(self) -> None:
+        """Even a later execution that revokes nothing new then tells it, once."""
+        world = ending()
+        healthy, world.notifier = world.notifier, SilentNotifier()
+        with pytest.raises(SlackUnavailableError):
+            report(world, receipt=None)
+        untold = list(world.requests.unreported_requests())
+        world.notifier = healthy
+        for _ in range(2):
+            report(world, a_course(purpose=Purpose.REVOKE), receipt=None)
+
+        assert ([REQUEST_ID], [], 1) == (untold, list(world.requests.unreported_requests()), len(healthy.endings))
+
     def test_a_revocation_that_fails_again_says_nothing_new(self) -> None:
         """It was said once that it is tried until it succeeds; the success is told."""
         world = ending()

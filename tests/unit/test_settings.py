@@ -9,7 +9,7 @@ from chalicelib.defaults import DURATION_NAMES, DURATIONS
 from chalicelib.domain.errors import SettingsError
 from chalicelib.settings import Settings
 
-REQUIRED = ("table", "state_machine", "launch_template", "issue_token_function", "slack_secret", "slack_app")
+REQUIRED = ("stage", "table", "audit_log", "state_machine", "launch_template", "issue_token_function", "slack_secret")
 
 
 @pytest.mark.parametrize("name", REQUIRED)
@@ -93,3 +93,33 @@ def test_a_setting_that_cannot_be_read_is_not_quoted_at_length() -> None:
         _ = Settings({"DRAWBRIDGE_ACCESS_SECONDS": "x" * 4000}).durations
 
     assert len(str(caught.value)) < 200
+
+
+OF_LAMBDA = {"AWS_DEFAULT_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret"}
+
+
+def test_what_lambda_says_is_read_where_boto3_reads_it() -> None:
+    """So that all functions speak to AWS as the same one."""
+    session = {"AWS_SESSION_TOKEN": "session", "AWS_ENDPOINT_URL": "http://127.0.0.1:1", "_X_AMZN_TRACE_ID": "Root=1"}
+    settings = Settings(OF_LAMBDA | session)
+
+    assert "eu-west-1" == settings.aws_region
+    assert ("AKIAEXAMPLE", "secret", "session") == settings.aws_credentials
+    assert ("http://127.0.0.1:1", "Root=1") == (settings.aws_endpoint, settings.trace)
+
+
+def test_what_lambda_need_not_say_is_none() -> None:
+    """Neither an address nor a trace; and credentials that last have no session token."""
+    settings = Settings(OF_LAMBDA | {"AWS_ENDPOINT_URL": "", "AWS_SESSION_TOKEN": ""})
+
+    assert ("AKIAEXAMPLE", "secret", None) == settings.aws_credentials
+    assert (None, None) == (settings.aws_endpoint, settings.trace)
+
+
+@pytest.mark.parametrize("variable", OF_LAMBDA)
+def test_what_lambda_must_say_is_named_when_it_is_missing(variable: str) -> None:
+    """Outside Lambda somebody forgot it."""
+    settings = Settings({name: value for name, value in OF_LAMBDA.items() if name != variable})
+
+    with pytest.raises(SettingsError, match=f"{variable} is not set"):
+        _ = settings.aws_region, settings.aws_credentials

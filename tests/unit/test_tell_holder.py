@@ -84,3 +84,14 @@ def test_what_slack_took_is_not_told_again_for_what_it_did_not_take() -> None:
 def test_whoever_holds_nothing_is_told_nothing(grant: Grant) -> None:
     """The ended card tells the rest."""
     assert [] == tell(holding(grant, told=False))
+
+
+def test_another_bastion_is_told_once() -> None:
+    """With the end that holds."""
+    world = holding()
+    world.requests.keep_told(REQUEST_ID, instance_id="i-1")
+    world.grants.declare_grant(replace(LIVE, instance_id="i-2"))
+    tell(world)
+
+    assert ["show_end"] == tell(world)
+    assert "i-2" == world.requests.require_request(REQUEST_ID).told_instance

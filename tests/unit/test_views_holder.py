@@ -13,6 +13,7 @@ from chalicelib.slack.cards.holder import (
     closed_soon_card,
     moved_end_message,
     ready_card,
+    replaced_bastion_message,
     soon_card,
 )
 from tests.unit.view_contents import EXTENSION_ID, a_connection, a_grant, a_request, an_ending
@@ -115,3 +116,12 @@ def test_an_ended_message_has_nothing_to_press_or_copy(card: Message) -> None:
     """Nobody pastes a command or presses a button that works no more."""
     assert ({}, []) == (buttons_of(card), boxes_of(card))
     assert "*Write* access to *my-aurora-location* ended" in mrkdwn_of(card)
+
+
+def test_a_replaced_bastion_is_told_with_the_line_that_works() -> None:
+    """What happened, what to do, and that nothing else has changed."""
+    message = replaced_bastion_message(request=a_request(), connection=a_connection())
+
+    said, line, _ = message["blocks"]
+    assert said["text"]["text"].startswith("The bastion of *Write* access to *my-aurora-location* was replaced")
+    assert a_connection().instance_id in str(line)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from chalicelib.domain.bastions import BastionState
+from chalicelib.defaults import LEASES_PER_BASTION
+from chalicelib.domain.bastions import INSTANCE_TYPES, BastionState
 from chalicelib.domain.errors import BastionCapacityError, UnknownRequestError
 from chalicelib.workflow.warm_bastion import warm_bastion
 from tests.factories import FRIDAY_NOON, REQUEST_ID, a_bastion, a_catalogue, a_connected_instance, a_location, seconds
@@ -66,7 +67,7 @@ def test_a_bastion_that_is_going_down_is_not_leased_but_seen_through() -> None:
 def test_a_lack_of_room_is_an_error_that_the_workflow_may_pass_over() -> None:
     """Warming is a courtesy; the lease stays, and the next state tries again."""
     world = asked()
-    world.host.declare_no_room("subnet-a", "subnet-b")
+    world.host.declare_no_room(*INSTANCE_TYPES)
 
     with pytest.raises(BastionCapacityError):
         warm(world)
@@ -76,3 +77,16 @@ def test_an_unknown_request_is_an_error() -> None:
     """Nothing is warmed for nobody."""
     with pytest.raises(UnknownRequestError):
         warm(World())
+
+
+def test_a_bastion_that_others_hold_is_warm_without_one_more_lease() -> None:
+    """The places are for those who were granted access; nobody's undecided ask keeps them out."""
+    world = asked()
+    for number in range(LEASES_PER_BASTION):
+        world.bastions.take_lease("main", f"R-{number}", until=FRIDAY_NOON)
+        if number < LEASES_PER_BASTION // 2 - 1:
+            continue
+        assert warm(world)
+
+    assert REQUEST_ID not in world.bastions.find_bastion("main").leases
+    assert [] == world.host.calls

@@ -92,6 +92,7 @@ def a_grant(request: AccessRequest | None = None, *, token: TokenSource = TokenS
         port=56789,
         document=SessionDocument.LOCATION,
         token=token,
+        document_port=56789,
     )
     of_facts = {name: changes.pop(name) for name in list(changes) if name in GrantFacts.__dataclass_fields__}
     grant = Grant(
@@ -110,6 +111,7 @@ def a_connection(grant: Grant | None = None, **changes: Any) -> ConnectionDetail
         facts=(grant or a_grant()).facts,
         instance_id="i-0123456789abcdef0",
         writer=Endpoint(host="my-aurora.cluster-abc.eu-west-1.rds.amazonaws.com", port=5432),
+        stage="prod",
         certificate_bundle="$HOME/.drawbridge/rds-global-bundle.pem",
     )
     return replace(plain, **changes)

@@ -105,6 +105,7 @@ def _holders_cards(c: Contents) -> dict[str, Message]:
     }
     return made | {
         "moved end": holder.moved_end_message(request=c.request, grant=c.grant),
+        "replaced bastion": holder.replaced_bastion_message(request=c.request, connection=c.connection),
         "ends soon": holder.soon_card(request=c.request, grant=c.grant),
         "ended later": holder.outdated_soon_card(request=c.request, grant=c.grant),
     }

@@ -71,6 +71,19 @@ def moved_end_message(*, request: AccessRequest, grant: Grant) -> Message:
     return Message(text=f"{said} {request.request_id}", blocks=[section(said), context(request.request_id)])
 
 
+def replaced_bastion_message(*, request: AccessRequest, connection: ConnectionDetails) -> Message:
+    """The tunnel leads through another instance now; the ready message shows it too."""
+    said = f"The bastion of {access(request)} was replaced, and the tunnel through the old one is closed."
+    return Message(
+        text=f"{said} {request.request_id}",
+        blocks=[
+            section(f"{said} Open it again with this line; your database user and the end stay as they are:"),
+            preformatted(tunnel_command(connection)),
+            context(request.request_id),
+        ],
+    )
+
+
 def soon_card(*, request: AccessRequest, grant: Grant) -> Message:
     """The access ends soon, with a way to prolong it."""
     request_id = request.request_id

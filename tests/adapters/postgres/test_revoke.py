@@ -71,6 +71,29 @@ def test_session_in_the_guise_of_another_role_ends(
         assert not is_alive(alice)
 
 
+def test_tidying_up_that_fails_once_is_done_all_the_same(
+    cluster: Cluster, admin: PostgresDatabaseAdmin, order: ProvisioningOrder
+) -> None:
+    """No memory for a moment, or a statement that took too long once, is no reason to leave a user behind."""
+    admin.provision(order)
+    with closing(cluster.log_in(order)) as alice:
+        alice.execute(f"CREATE SCHEMA {order.facts.role}_own")
+    name = f"once_{order.facts.role[-20:]}"
+    with closing(cluster.superuser()) as rdsadmin:
+        rdsadmin.execute(
+            f"CREATE SEQUENCE public.{name}; GRANT USAGE ON SEQUENCE public.{name} TO PUBLIC;"
+            f"CREATE FUNCTION public.{name}() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN"
+            f" IF tg_tag = 'DROP OWNED' AND nextval('public.{name}') = 1 THEN"
+            "  RAISE EXCEPTION 'out of memory' USING ERRCODE = '53200'; END IF; END $$;"
+            f"CREATE EVENT TRIGGER {name} ON ddl_command_start EXECUTE FUNCTION public.{name}()".encode()
+        )
+
+    receipt = admin.revoke(the_end_of(order))
+
+    cluster.do(f"DROP EVENT TRIGGER {name}")
+    assert (True, ()) == (receipt.is_dropped, receipt.unchecked)
+
+
 def test_running_statement_ends(cluster: Cluster, admin: PostgresDatabaseAdmin, order: ProvisioningOrder) -> None:
     """A long statement does not keep its rights until it is done."""
     admin.provision(order)

@@ -1,0 +1,67 @@
+"""A few runs of the campaign: nothing broken, and a small sample of what `python -m tests.faults` does at length."""
+
+import random
+from collections.abc import Sequence
+
+import pytest
+
+from tests.faults.campaign import Course, pair_trials, single_trials
+from tests.faults.gate import FAULTS, Call, Fault, faults_of
+from tests.faults.ground import Ground
+from tests.faults.play import play
+from tests.faults.stories import STORIES
+
+SEED, SAMPLE = 20261121, 6
+
+
+@pytest.fixture(scope="module")
+def course(ground: Ground) -> Course:
+    """The short story as it goes when nothing breaks."""
+    return Course(story="brief", calls=play(ground, "brief", {}).points)
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_everything_holds_when_nothing_breaks(ground: Ground, story: str) -> None:
+    """Each story comes to its end, everybody gets what they wait for, and nothing is left."""
+    run = play(ground, story, {})
+
+    assert ((), ()) == (run.violations, run.gave_up)
+
+
+def test_a_run_is_the_same_again(ground: Ground, course: Course) -> None:
+    """Only so can a violation be played once more. How often a session is told to end is PostgreSQL's to say."""
+    again = play(ground, "brief", {}).points
+
+    assert _without_postgres(course.calls) == _without_postgres(again)
+
+
+@pytest.mark.parametrize("number", range(SAMPLE))
+def test_everything_holds_when_something_breaks(ground: Ground, course: Course, number: int) -> None:
+    """One call of many, in one way of many."""
+    trial = random.Random(SEED).sample(single_trials([course], SEED), SAMPLE)[number]
+
+    run = play(ground, trial.story, trial.plan)
+
+    assert (True, ()) == (run.is_met, run.violations), trial.label
+
+
+@pytest.mark.parametrize("number", range(2))
+def test_everything_holds_when_two_things_break(ground: Ground, course: Course, number: int) -> None:
+    """Both on the way out."""
+    trial = pair_trials([course], SEED, 2)[number]
+
+    assert () == play(ground, trial.story, trial.plan).violations, trial.label
+
+
+def test_every_kind_of_call_meets_every_fault_that_it_can_meet(course: Course) -> None:
+    """The campaign tries each site with each of them."""
+    trials = single_trials([course], SEED)
+    tried = {(call.kind, fault) for call in course.calls for fault in faults_of(call)}
+
+    assert {(kind, fault) for kind, faults in FAULTS.items() for fault in faults} == tried
+    assert set(Fault) == {fault for trial in trials for fault in trial.plan.values()}
+    assert len({call.site for call in course.calls}) == len({place.site for trial in trials for place in trial.plan})
+
+
+def _without_postgres(calls: Sequence[Call]) -> list[str]:
+    return [str(call) for call in calls if call.kind != "postgres"]
