@@ -76,7 +76,7 @@ demo: $(VENV)/.local ## Play the whole story on this machine, then leave the wor
 	@exec env PORT='$(PORT)' $(RUN) -m local demo
 
 test: $(VENV)/.tests ## Run every test that Python alone can run
-	@$(RUN) -m pytest --numprocesses 4 --dist loadfile --ignore tests/browser --ignore tests/deployment
+	@$(RUN) -m pytest --numprocesses 4 --dist loadfile --ignore tests/browser --ignore tests/deployment --ignore tests/faults
 
 chromium:
 	@test -x /usr/bin/chromedriver || { echo "Chromium is needed: sudo apt-get install chromium chromium-driver"; exit 1; }
@@ -97,6 +97,7 @@ test-package: $(DEPLOY_VENV)/.packaging $(CHECKOV_VENV)/.checkov ## Run the test
 	@$(DEPLOY_VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile tests/deployment
 
 faults: $(VENV)/.tests ## Break each call of the story in each way, in virtual time, and try the interleavings of leases and grants
+	@$(RUN) -m pytest --numprocesses 2 --dist loadfile tests/faults
 	@$(RUN) -m tests.faults $(or $(FAULTS),--all --pairs 300)
 	@$(RUN) -m tests.faults.explore --most $(or $(STATES),60000)
 

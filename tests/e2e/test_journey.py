@@ -4,7 +4,7 @@ import shlex
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import boto3
 import psycopg
@@ -106,7 +106,7 @@ def test_the_delivered_line_works_as_pasted(people: People, shell: str, location
     )
     try:
         assert pasted.stdout is not None
-        printed = "".join(iter(pasted.stdout.readline, "Waiting for connections...\n"))
+        printed = _read_until_open(pasted.stdout)
         with psycopg.connect(shlex.split(psql)[1], password=token) as connection:
             answer = connection.execute(f"SELECT count(*) FROM shop.{table}".encode()).fetchone()
     finally:
@@ -117,6 +117,16 @@ def test_the_delivered_line_works_as_pasted(people: People, shell: str, location
     assert (3,) == answer
     assert 0 == status
     assert "Finished" == people.wait_for_end(request_id)
+
+
+def _read_until_open(output: IO[str]) -> str:
+    """What the command prints until it waits for connections; one that ends before that has failed."""
+    printed = ""
+    while not printed.endswith("Waiting for connections...\n"):
+        line = output.readline()
+        assert line, f"the tunnel did not open: {printed}"
+        printed += line
+    return printed
 
 
 def test_an_unexplained_tunnel_is_ended(people: People, tmp_path: Path) -> None:

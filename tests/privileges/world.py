@@ -59,8 +59,8 @@ def policy_of(document: Mapping[str, Any]) -> tuple[Statement, ...]:
 
 
 def user_statements() -> tuple[Statement, ...]:
-    """What people's own AWS identities may do."""
-    return policy_of(user_policy(STAGE))
+    """What people's own AWS identities may do: one of the workspace's locations uses the document that AWS owns."""
+    return policy_of(user_policy(STAGE, uses_aws_document=True))
 
 
 class LocalWorld:
