@@ -96,8 +96,10 @@ test-postgres: $(VENV)/.tests ## Run the database tests on PostgreSQL 16 and 18,
 test-package: $(DEPLOY_VENV)/.packaging $(CHECKOV_VENV)/.checkov ## Run the tests of packaging and deploying, on the Python that does both
 	@$(DEPLOY_VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile tests/deployment
 
-faults: $(VENV)/.tests ## Break each call of the story in each way, in virtual time, and try the interleavings of leases and grants
+test-faults: $(VENV)/.tests ## Run the tests of the fault harness, with a small sample and every planted bug
 	@$(RUN) -m pytest --numprocesses 2 --dist loadfile tests/faults
+
+faults: $(VENV)/.tests ## Break each call of the story in each way, in virtual time, and try the interleavings of leases and grants
 	@$(RUN) -m tests.faults $(or $(FAULTS),--all --pairs 300)
 	@$(RUN) -m tests.faults.explore --most $(or $(STATES),60000)
 
@@ -140,4 +142,4 @@ pins: $(VENV)/bin/uv ## Compile the pinned requirements from pyproject.toml
 clean: ## Remove what was installed and built
 	rm -rf $(VENV) $(DEPLOY_VENV) $(CHECKOV_VENV) build .mypy_cache .ruff_cache
 
-.PHONY: help demo test chromium test-browser pictures test-postgres test-package faults package deploy destroy doctor format check bench pins clean
+.PHONY: help demo test chromium test-browser pictures test-postgres test-package test-faults faults package deploy destroy doctor format check bench pins clean

@@ -40,7 +40,7 @@ from local.slack.block_checker import check_blocks, check_view
 from tests.factories import REQUEST_ID
 from tests.fakes import World
 
-HOW_MANY = 50_000
+HOW_MANY = 20_000
 """Commands, and as many forms: together they take some 40 seconds of one core."""
 SECRET, TEAM, APP = "a-signing-secret", "T0EXAMPLE", "A0EXAMPLE"
 LONGEST_TEXT = 4000
