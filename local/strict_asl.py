@@ -31,7 +31,8 @@ def abort_executions() -> None:
     """Stop whatever still runs, so that nothing of it happens in the next workspace."""
     for backend in [each for regions in stepfunctions_parser_backends.values() for each in regions.values()]:
         for execution in backend._get_executions("RUNNING"):
-            execution.stop(stop_date=execution.start_date, error=None, cause=None)
+            if execution.exec_worker.env is not None:  # else it was never begun
+                execution.stop(stop_date=execution.start_date, error=None, cause=None)
 
 
 def _mend(place: str) -> Callable[[Callable[..., Any]], None]:
