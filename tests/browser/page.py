@@ -21,7 +21,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 _Value = TypeVar("_Value")
 CHROMIUM, DRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
-MOST_SECONDS = 30.0
+MOST_SECONDS = 60.0
 BUTTONS = """
 const [place, label] = arguments;
 const names = (each) => [each.innerText.split("\\n")[0], each.getAttribute("aria-label")];

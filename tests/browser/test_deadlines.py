@@ -26,7 +26,7 @@ def test_what_timed_out_is_asked_again(page: "Page") -> None:
 
 def test_the_warning_prolongs(page: "Page") -> None:
     """Told before the end, alice takes half an hour more by one click; the warning and the commands show the new end."""
-    page.act_as("alice").open_channel("general").answer_to("/db-access my-aurora-location r 20s count the orders")
+    page.act_as("alice").open_channel("general").answer_to("/db-access my-aurora-location r 40s count the orders")
     page.open_app().see("Sessions that are open by then are closed")
     page.screenshot("ending-soon").press("Extend 30 Minutes").see("was extended and ends at")
     page.see("extended 1 time", of="Your database access is ready")
