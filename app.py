@@ -1,13 +1,14 @@
-"""The Chalice app: the Slack route, and the list of functions to deploy."""
+"""The Chalice app: the Slack route, the API's, and the list of functions to deploy."""
 
 from chalice.app import Chalice
 
-from chalicelib.functions import slack
+from chalicelib.functions import api, slack
 from chalicelib.settings import is_on_lambda
 
 # Chalice would raise the level of the logger of this name, which is ours, to ERROR.
 app = Chalice(app_name="drawbridge", configure_logs=False)
 app.register_blueprint(slack.blueprint)
+app.register_blueprint(api.blueprint)
 
 if not is_on_lambda():
     from click import ClickException, get_current_context

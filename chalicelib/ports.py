@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # every function loads this file, and only few of them all of
     from chalicelib.domain.preferences import Preferences
     from chalicelib.domain.receipts import Receipt, Strangers
     from chalicelib.domain.records import CardName, FiledRequest, RequestRecord
-    from chalicelib.domain.requests import AccessRequest
+    from chalicelib.domain.requests import AccessRequest, Origin
     from chalicelib.domain.reviews import ReviewRecord
     from chalicelib.domain.tunnels import Tunnel
 
@@ -36,7 +36,9 @@ Clock = Callable[[], datetime]
 class RequestLedger(Protocol):
     """Requests and what was decided on them. Every method raises LedgerUnavailableError when the table does not answer."""
 
-    def file_request(self, request: AccessRequest, *, origin_id: str, open_limit: int) -> FiledRequest:
+    def file_request(
+        self, request: AccessRequest, *, origin: Origin = ..., origin_id: str, open_limit: int
+    ) -> FiledRequest:
         """Record a request once. A repeat of the same origin returns the first; a clash of open requests says which."""
 
     def find_request(self, request_id: str) -> RequestRecord | None: ...
@@ -216,7 +218,10 @@ class Executions(Protocol):
 
 
 class Notifier(Protocol):
-    """People, told. Raises SlackUnavailableError. An update of a card that is gone is no error."""
+    """People, told. Raises SlackUnavailableError. An update of a card that is gone is no error.
+
+    A machine has nobody to be told: where its requester or holder would be, nothing is posted, and there is no card.
+    """
 
     def ask_approvers(self, request: AccessRequest, policy: PolicyOutcome, closes_at: datetime) -> CardReference:
         """Post the approval card."""
@@ -227,7 +232,9 @@ class Notifier(Protocol):
     def show_decision(self, card: CardReference, request: AccessRequest, record: DecisionRecord) -> None:
         """Bring the approval card up to date."""
 
-    def follow_request(self, request: AccessRequest, policy: PolicyOutcome, closes_at: datetime) -> CardReference:
+    def follow_request(
+        self, request: AccessRequest, policy: PolicyOutcome, closes_at: datetime
+    ) -> CardReference | None:
         """Tell the requester in a direct message that it waits, with a way to cancel it."""
 
     def announce_preparation(self, record: RequestRecord, *, may_sleep: bool) -> None:
@@ -236,13 +243,13 @@ class Notifier(Protocol):
     def announce_delivery(self, record: RequestRecord, grant: Grant) -> None:
         """Say on the cards that stand that the access is live, and until when."""
 
-    def deliver(self, request: AccessRequest, grant: Grant, connection: ConnectionDetails) -> CardReference:
+    def deliver(self, request: AccessRequest, grant: Grant, connection: ConnectionDetails) -> CardReference | None:
         """Post the ready message."""
 
     def show_end(self, record: RequestRecord, grant: Grant, connection: ConnectionDetails) -> None:
         """Bring the ready message up to date after the end has moved or the bastion was replaced, and tell the holder which."""
 
-    def warn_of_end(self, request: AccessRequest, grant: Grant) -> CardReference:
+    def warn_of_end(self, request: AccessRequest, grant: Grant) -> CardReference | None:
         """Tell the holder that the access ends soon, with a way to extend it."""
 
     def ask_review(self, request: AccessRequest, review: ReviewRecord, approvers: frozenset[Person]) -> CardReference:
@@ -308,3 +315,10 @@ class AuditTrail(Protocol):
 
     def append(self, trail: str, event: AuditEvent, facts: Mapping[str, Any], *, at: datetime) -> None:
         """Write an entry, once however often the same happening is told. Raises LedgerUnavailableError."""
+
+
+class AuditFacts(Protocol):
+    """What was written down of a request, for who may read it."""
+
+    def newest_facts(self, trail: str) -> Mapping[AuditEvent, Mapping[str, Any]]:
+        """The facts of the newest entry of each event, among the newest entries. Raises LedgerUnavailableError."""

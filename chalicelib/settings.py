@@ -82,6 +82,11 @@ class Settings:
         return self._text("CERTIFICATE_BUNDLE", "$HOME/rds-global-bundle.pem")
 
     @property
+    def certificate_bundle_url(self) -> str:
+        """Where whoever has no RDS certificate bundle gets one."""
+        return self._text("CERTIFICATE_BUNDLE_URL", "https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem")
+
+    @property
     def database_certificates(self) -> str:
         """Where the RDS certificate bundle lies beside the database function's code."""
         return self._text("DATABASE_CERTIFICATES", str(Path(__file__).parent / "rds-global-bundle.pem"))

@@ -17,6 +17,7 @@ _VERBS = {
     "location": "what a location needs",
     "manifest": "print the Slack app's manifest, ready to be pasted",
     "audit": "prove or hand out what happened",
+    "openapi": "write the description of the API anew, into docs/",
 }
 """Each has a module of its name, with ``add_arguments`` and a function of its name."""
 _ACTIONS = {

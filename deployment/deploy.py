@@ -304,7 +304,7 @@ class Deployment:
         main = stage.main
         if main is None:
             return
-        secret_id, api_url = main.find_physical(SLACK_SECRET), main.outputs.get("ApiUrl", "")
+        secret_id, api_url = main.find_physical(SLACK_SECRET), main.outputs.get("ApiAddress", "")
         self._terminal.say("")
         for name, value in sorted(main.outputs.items()):
             self._terminal.say(f"  {name}: {value}")

@@ -9,6 +9,7 @@ from itertools import chain
 from chalicelib.domain.errors import AccessError
 from chalicelib.postgres.setup_check import Finding, Mark
 from deployment.aws_findings import asked, examine_bastions, examine_databases, examine_people, examine_stacks
+from deployment.caller_findings import examine_callers
 from deployment.location import read_catalogue
 from deployment.prompts import Terminal
 from deployment.slack_findings import deploy_command, examine_slack
@@ -72,6 +73,7 @@ def examine_stage(stage: Stage, web: Web) -> Iterator[Finding]:
         examine_databases(stage),
         examine_bastions(stage),
         examine_people(stage),
+        examine_callers(stage),
     )
     yield from chain.from_iterable(areas)
 
@@ -90,7 +92,7 @@ def _steps(finding: Finding) -> list[str]:
 
 def _examine_slack(stage: Stage, web: Web) -> Iterator[Finding]:
     main = stage.main
-    secret_id, api_url = (main.find_physical(SLACK_SECRET), main.outputs.get("ApiUrl", "")) if main else (None, "")
+    secret_id, api_url = (main.find_physical(SLACK_SECRET), main.outputs.get("ApiAddress", "")) if main else (None, "")
     if secret_id is None or not api_url:
         raise AccessError("the stack lacks them. Deploy again.")
     stored = find_secrets(stage.account, secret_id)

@@ -36,8 +36,9 @@ _CONNECT_SECONDS = 20
 """For each of the tries: a sleeping cluster goes on waking up between them."""
 _MAJORS = range(14, 19)
 _POLICY = """
-Print the policy that lets a person of the catalogue connect to a location with token = "local", as exactly their own users.
-Attach it to that person's AWS identity; nothing is attached here.
+Print the policy that lets a person or a machine of the catalogue connect to a location with tokens that they sign themselves, as
+exactly their own users: with the terminal client or, where the catalogue says token = "local", by hand. Attach it to their AWS
+identity; nothing is attached here.
 """
 _CHECK = """
 Connect to the location's database as Drawbridge's login, with your own AWS identity, and print for each right whether it is
@@ -105,7 +106,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     policy = verbs.add_parser(
         "policy",
         parents=[common],
-        help="print a person's right to connect with tokens of their own",
+        help="print a person's or a machine's right to connect with tokens of their own",
         description=_POLICY,
     )
     user_policy.add_arguments(policy)

@@ -44,9 +44,7 @@ def print_manifest(url: str, *, catalogue: str) -> int:
     if not catalogue:
         print(_NO_CATALOGUE, file=sys.stderr)
     asks_groups = bool(catalogue) and any(
-        rule.approver_groups
-        for location in read_catalogue(catalogue).locations.values()
-        for rule in location.levels.values()
+        rule.approver_groups for location in read_catalogue(catalogue).locations.values() for rule in location.all_rules
     )
     print(json.dumps(fill_in(address, asks_groups=asks_groups), indent=2))
     return 0

@@ -105,7 +105,7 @@ def _find_person(person: Person, catalogue: Catalogue, web: WebClient) -> Findin
     decides = sorted(
         name
         for name, location in catalogue.locations.items()
-        if any(person.name in rule.approvers for rule in location.levels.values())
+        if any(person.name in rule.approvers for rule in location.all_rules)
     )
     role = f", approves for {', '.join(decides)}" if decides else ""
     try:
@@ -159,6 +159,6 @@ def _groups(catalogue: Catalogue) -> set[str]:
     return {
         group
         for location in catalogue.locations.values()
-        for rule in location.levels.values()
+        for rule in location.all_rules
         for group in rule.approver_groups
     }

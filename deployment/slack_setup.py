@@ -56,9 +56,7 @@ def describe_app(web: WebClient) -> InstalledApp:
 
 def needs_groups(stage: Stage) -> bool:
     """Does a rule of the catalogue name Slack user groups?"""
-    return any(
-        rule.approver_groups for location in stage.catalogue.locations.values() for rule in location.levels.values()
-    )
+    return any(rule.approver_groups for location in stage.catalogue.locations.values() for rule in location.all_rules)
 
 
 def wanted_manifest(stage: Stage, api_url: str) -> dict[str, Any]:

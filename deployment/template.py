@@ -205,7 +205,8 @@ def _outputs(api_stage: str) -> Iterator[tuple[str, Template]]:
         return name, {"Value": value, "Description": description}
 
     url = f"https://${{RestAPI}}.execute-api.${{AWS::Region}}.${{AWS::URLSuffix}}/{api_stage}"
-    yield output("ApiUrl", {"Fn::Sub": url}, "Where Slack sends everything, with /slack/events after it.")
+    about = "Where Slack sends everything, with /slack/events after it, and where the terminal client asks."
+    yield output("ApiAddress", {"Fn::Sub": url}, about)
     yield output("WorkflowArn", {"Ref": "Workflow"}, "The workflow of access requests.")
     yield output("TableName", {"Ref": "Ledger"}, "The ledger. It is kept when the stack is deleted.")
     yield output("AuditLogName", {"Ref": "AuditLog"}, "The log group with the audit trail's hashes. It is kept, too.")

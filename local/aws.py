@@ -18,7 +18,7 @@ from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 
 from local import strict_asl
-from local.api_gateway import http_response, proxy_event
+from local.api_gateway import GatewayError, admit, http_response
 from local.aws_calls import INVOKE, AwsCall, access_denied, read_call
 from local.ec2_delays import Ec2Delays
 from local.lambdas import Handler, Lambdas
@@ -34,7 +34,8 @@ _RequestHandler = type("_RequestHandler", (MotoRequestHandler,), {"log_request":
 class LocalAws:
     """Lambda Invoke, `/api/...`, SSM sessions and, through moto under one lock, every other call.
 
-    `handlers` is looked up at each call: import ours after `start()`; the one named APIHandler gets the API's requests.
+    `handlers` is looked up at each call: import ours after `start()`; the one named APIHandler gets the API's requests, by its
+    routes if it has any.
     `ssm` has OPERATIONS, the names it answers, and handle(operation, request, access_key_id); its errors have `code` and
     `message`. `authorize` says why a signed call may not be made, or None. Ending takes `stop_seconds` at most; moto's sleep
     before a Retry may outlast it, and then does nothing.
@@ -89,6 +90,8 @@ class LocalAws:
     def _answer(self, request: Request) -> Response:
         threading.current_thread().name = f"local-aws request {request.path}"
         body = request.get_data()  # before any lock: a slow client must not hold up the others
+        if request.path.startswith(f"/{STAGE}/"):
+            return self._api_call(request, body)
         call = read_call(request, body)
         if call and self.authorize and (refusal := self.authorize(call)):
             return access_denied(call, refusal)
@@ -96,10 +99,6 @@ class LocalAws:
         if invoked := INVOKE.fullmatch(request.path):
             kind = request.headers.get("X-Amz-Invocation-Type", "RequestResponse")
             return self._lambdas.invoke(invoked[1], body, kind)
-        if request.path.startswith(f"/{STAGE}/"):
-            event = json.dumps(proxy_event(request, STAGE)).encode()
-            with self._api_lock:  # a Chalice app, like a Lambda instance, has one current request
-                return http_response(self._lambdas.invoke(API_FUNCTION, event))
         if target == "AWSStepFunctions" and (fault := _find_fault(operation, request.get_json(force=True))):
             return _refusal(*fault)
         if target == "AmazonSSM" and self.ssm is not None and operation in self.ssm.OPERATIONS:
@@ -110,6 +109,15 @@ class LocalAws:
                 return Response.from_app(self._moto, request.environ, buffered=True)
         except NotImplementedError as error:
             return Response(f"<html>Not implemented by moto: {error}</html>", 501)
+
+    def _api_call(self, request: Request, body: bytes) -> Response:
+        routes = getattr(self.handlers.get(API_FUNCTION), "routes", None)
+        try:
+            event = admit(request, body, stage=STAGE, routes=routes, authorize=self.authorize)
+        except GatewayError as error:
+            return error.response
+        with self._api_lock:  # a Chalice app, like a Lambda instance, has one current request
+            return http_response(self._lambdas.invoke(API_FUNCTION, json.dumps(event).encode()))
 
     def _session_call(self, operation: str, request: Request, access_key_id: str) -> Response:
         try:

@@ -37,6 +37,7 @@ def function_settings(
     }
     settings |= {"SLACK_SECRET": seed.SECRET, "SLACK_API": slack_api, "AWS_READ_SECONDS": "15"}
     settings |= {"CERTIFICATE_BUNDLE": str(certificates), "DATABASE_CERTIFICATES": str(certificates)}
+    settings |= {"CERTIFICATE_BUNDLE_URL": certificates.as_uri()}
     settings |= {"CATALOGUE": str(catalogue), "DATABASE_ADDRESS": "127.0.0.1", "ISSUE_TOKEN_FUNCTION": "IssueToken"}
     settings |= {f"{name}_SECONDS": str(number) for name, number in seconds.items()}
     return {f"DRAWBRIDGE_{name}": value for name, value in settings.items()}

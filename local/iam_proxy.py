@@ -21,11 +21,12 @@ from cryptography.hazmat.primitives import serialization as pem
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from local.postgres import PostgresServer
+from local.signatures import ALGORITHM, sign
 
 TLS_RECORD, CANCEL_REQUEST, SSL_REQUEST = b"\x16", b"\x04\xd2\x16\x2e", b"\0\0\0\x08\x04\xd2\x16\x2f"
 ANSWERS = {SSL_REQUEST: b"S", b"\0\0\0\x08\x04\xd2\x16\x30": b"N"}  # TLS yes, GSSAPI no
 ASK_PASSWORD, LONGEST_PASSWORD = b"R\0\0\0\x08\0\0\0\x03", 65_535
-LIFETIMES, ALGORITHM = {str(age): timedelta(seconds=age) for age in range(1, 901)}, "AWS4-HMAC-SHA256"
+LIFETIMES = {str(age): timedelta(seconds=age) for age in range(1, 901)}
 # Superusers are members of every role, but not for pg_hba.conf. Uncast, a long name would be cut to one that exists.
 IS_MEMBER = "SELECT pg_has_role(oid, 'rds_iam', 'USAGE') AND NOT rolsuper FROM pg_roles WHERE rolname = %s::text"
 LOG = logging.getLogger(__name__)
@@ -108,11 +109,7 @@ def _sign(credentials: Credentials, address: str, given: Mapping[str, str]) -> s
     query = urlencode(sorted(given.items()), quote_via=quote, safe="-_.~")
     request = f"GET\n/\n{query}\nhost:{address}\n\nhost\n{sha256().hexdigest()}"
     scope = given["X-Amz-Credential"].split("/")[1:]
-    key = f"AWS4{credentials.secret_access_key}".encode()
-    for part in scope:
-        key = hmac.digest(key, part.encode(), "sha256")
-    text = f"{ALGORITHM}\n{given['X-Amz-Date']}\n{'/'.join(scope)}\n{sha256(request.encode()).hexdigest()}"
-    return hmac.digest(key, text.encode(), "sha256").hex()
+    return sign(credentials.secret_access_key, given["X-Amz-Date"], scope, request)
 
 
 @dataclass(eq=False)

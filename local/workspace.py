@@ -15,15 +15,16 @@ from typing import Any, Self
 import boto3
 from moto.ec2.models import ec2_backends
 
+from chalicelib.domain.catalogue import Catalogue
 from local import seed, stack
 from local.aws import LocalAws
 from local.aws_calls import AwsCall
 from local.behind import Behind
 from local.functions import aws_settings, environment, function_settings, load_functions, logs_to
 from local.iam_proxy import CertificateAuthority, IamProxy
-from local.identities import find_credentials, own_credentials
+from local.identities import find_credentials, own_credentials, principal_of, users_of
 from local.postgres import PostgresServer, find_bin_directory
-from local.shells import Shells, principal_of
+from local.shells import Shells
 from local.slack.api import SlackStandIn
 from local.ssm.server import Instance, SessionManager
 from local.ticker import Ticker
@@ -75,7 +76,13 @@ class Workspace:
         seed.seed_databases(self.database)
         authority, self.certificates = CertificateAuthority(), self.directory / "rds-global-bundle.pem"
         authority.write(self.certificates)
-        find, clock = partial(find_credentials, authorize=self._authorize), partial(datetime.now, UTC)
+        listed: list[Catalogue] = []
+        find = partial(
+            find_credentials,
+            authorize=self._authorize,
+            find_users=lambda arn: [user for each in listed for user in users_of(arn, each)],
+        )
+        clock = partial(datetime.now, UTC)
         self.proxy = IamProxy(
             server=self.database, region=seed.REGION, authority=authority, find_credentials=find, clock=clock
         )
@@ -102,13 +109,15 @@ class Workspace:
         self.endpoint = seed.seed_cluster(self.proxy.port)
         self.proxy.add_host(self.endpoint)
         targets[self.endpoint, self.proxy.port] = ("127.0.0.1", self.proxy.port)
-        self.shells = Shells(self.directory / "shells", endpoint_url=self.aws.endpoint_url)
+        urls = {"endpoint_url": self.aws.endpoint_url, "api_url": self.aws.api_url}
+        self.shells = Shells(self.directory / "shells", **urls)
         self._tell("Slack")
         self.slack = parts.enter_context(_slack(self.aws.api_url))
         self._tell("functions")
         catalogue = self.directory / "catalogue.toml"
         subnets = seed.seed_account()
         loaded = seed.write_catalogue(catalogue, subnets=subnets, ports=self._ports, more=self._more_catalogue)
+        listed.append(loaded)
         stack.create_launch_templates(loaded)
         self.sessions.documents += stack.session_documents(loaded, self.endpoint, self.proxy.port)
         self.state_machine = stack.create_state_machine()

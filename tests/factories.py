@@ -6,6 +6,7 @@ from typing import Any
 
 from chalicelib.defaults import DURATIONS
 from chalicelib.domain.bastions import Bastion, InstanceStatus, Launch
+from chalicelib.domain.callers import Machine
 from chalicelib.domain.catalogue import Catalogue
 from chalicelib.domain.connections import ConnectionDetails
 from chalicelib.domain.decisions import Decision, DecisionRecord, Verdict
@@ -61,6 +62,12 @@ def a_person(name: str = "alice", *, aws: tuple[str, ...] = ()) -> Person:
 
 
 ALICE, BOB, CAROL, DAVE = (a_person(name) for name in ("alice", "bob", "carol", "dave"))
+PIPELINE = Person.machine("release-pipeline")
+
+
+def a_machine(person: Person = PIPELINE, **changes: Any) -> Machine:
+    """A pipeline that signs with a role of its own."""
+    return replace(Machine(person=person, role="arn:aws:iam::123456789012:role/ReleasePipeline"), **changes)
 
 
 def a_rule(**changes: Any) -> LevelRule:
@@ -110,7 +117,9 @@ def a_group(name: str = "main", *subnets: str) -> BastionGroup:
     return BastionGroup(name=name, subnets=subnets or ("subnet-a", "subnet-b"))
 
 
-def a_catalogue(*locations: Location, people: tuple[Person, ...] = (ALICE, BOB, CAROL)) -> Catalogue:
+def a_catalogue(
+    *locations: Location, people: tuple[Person, ...] = (ALICE, BOB, CAROL), machines: tuple[Machine, ...] = ()
+) -> Catalogue:
     """A catalogue of alice, bob and carol."""
     listed = locations or (a_location(),)
     return Catalogue(
@@ -119,6 +128,7 @@ def a_catalogue(*locations: Location, people: tuple[Person, ...] = (ALICE, BOB, 
         people={person.name: person for person in people},
         locations={location.name: location for location in listed},
         bastions={location.bastion.name: location.bastion for location in listed},
+        machines={machine.person.name: machine for machine in machines},
     )
 
 

@@ -101,8 +101,10 @@ class FakeRequestLedger(Interleaved):
         self._ended: list[EndedRequest] = []
         self._preferences: dict[str, Preferences] = {}
 
-    def file_request(self, request: AccessRequest, *, origin_id: str, open_limit: int) -> FiledRequest:
-        for request_id in request_ids(Origin.SLACK, origin_id):
+    def file_request(
+        self, request: AccessRequest, *, origin: Origin = Origin.SLACK, origin_id: str, open_limit: int
+    ) -> FiledRequest:
+        for request_id in request_ids(origin, origin_id):
             if self._origins.get(request_id, origin_id) == origin_id:
                 return self._file_as(replace(request, request_id=request_id), origin_id, open_limit)
         raise LedgerUnavailableError("No free request id was found. Ask again.")
@@ -159,7 +161,8 @@ class FakeRequestLedger(Interleaved):
         return True
 
     def keep_card(self, request_id: str, card: CardName, reference: CardReference) -> None:
-        self._change(request_id, **{f"{card}_card": _kept(reference)})
+        kept = from_payload(CardReference, json.loads(json.dumps(to_payload(reference))))
+        self._change(request_id, **{f"{card}_card": kept})
         self._did("keep_card")
 
     def keep_hold_token(self, request_id: str, task_token: str) -> None:
@@ -603,9 +606,11 @@ class FakeNotifier:
     def remind_approvers(self, card: CardReference, request: AccessRequest, record: DecisionRecord) -> None:
         self._tell("remind_approvers", request)
 
-    def follow_request(self, request: AccessRequest, policy: PolicyOutcome, closes_at: datetime) -> CardReference:
+    def follow_request(
+        self, request: AccessRequest, policy: PolicyOutcome, closes_at: datetime
+    ) -> CardReference | None:
         self._tell("follow_request", request)
-        return self._new_card("D0ALICE")
+        return self._new_direct_card(request)
 
     def announce_preparation(self, record: RequestRecord, *, may_sleep: bool) -> None:
         self._tell("announce_sleep" if may_sleep else "announce_preparation", record.request)
@@ -616,9 +621,9 @@ class FakeNotifier:
     def show_end(self, record: RequestRecord, grant: Grant, connection: ConnectionDetails) -> None:
         self._tell("show_end", record.request)
 
-    def warn_of_end(self, request: AccessRequest, grant: Grant) -> CardReference:
+    def warn_of_end(self, request: AccessRequest, grant: Grant) -> CardReference | None:
         self._tell("warn_of_end", request)
-        return self._new_card("D0ALICE")
+        return self._new_direct_card(request)
 
     def ask_review(self, request: AccessRequest, review: ReviewRecord, approvers: frozenset[Person]) -> CardReference:
         self._tell("ask_review", request)
@@ -647,14 +652,17 @@ class FakeNotifier:
         self._take("show_decision")
         self.decisions.append((card, record))
 
-    def deliver(self, request: AccessRequest, grant: Grant, connection: ConnectionDetails) -> CardReference:
+    def deliver(self, request: AccessRequest, grant: Grant, connection: ConnectionDetails) -> CardReference | None:
         self._take("deliver")
         self.deliveries.append((request, grant, connection))
-        return self._new_card("D0ALICE")
+        return self._new_direct_card(request)
 
     def report(self, ending: Ending) -> None:
         self._take("report")
         self.endings.append(ending)
+
+    def _new_direct_card(self, request: AccessRequest) -> CardReference | None:
+        return None if request.person.is_machine else self._new_card("D0ALICE")
 
     def _new_card(self, channel: str) -> CardReference:
         self._cards += 1
@@ -776,6 +784,9 @@ class FakeAuditTrail:
         entry = json.loads(json.dumps({"event": event, "at": to_payload(at), "facts": to_payload(facts)}))
         if not any((entry["event"], entry["facts"]) == (one["event"], one["facts"]) for one in self._entries[trail]):
             self._entries[trail].append(entry)
+
+    def newest_facts(self, trail: str) -> dict[AuditEvent, Mapping[str, Any]]:
+        return {AuditEvent(entry["event"]): entry["facts"] for entry in self._entries[trail]}
 
     def entries(self, trail: str) -> list[dict[str, Any]]:
         """What was written under a request, first entry first."""

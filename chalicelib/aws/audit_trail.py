@@ -103,6 +103,11 @@ class DynamoAuditTrail:
                 return
         raise LedgerUnavailableError(f"The audit entry '{event}' of {trail} could not be written; try again.")
 
+    def newest_facts(self, trail: str) -> Mapping[AuditEvent, Mapping[str, Any]]:
+        """The facts of the newest entry of each event, among the newest entries. Raises LedgerUnavailableError."""
+        newest = self._table.query(f"{PREFIX}{trail}", last=_WINDOW)
+        return {AuditEvent(item["event"]): item["facts"] for item in reversed(newest)}
+
     def _announce(self, trail: str, last: AuditEntry | None, content: Mapping[str, Any]) -> AuditEntry:
         entry = next_entry(trail, last, content)
         try:

@@ -37,9 +37,11 @@ class DynamoRequestLedger:
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    def file_request(self, request: AccessRequest, *, origin_id: str, open_limit: int) -> FiledRequest:
+    def file_request(
+        self, request: AccessRequest, *, origin: Origin = Origin.SLACK, origin_id: str, open_limit: int
+    ) -> FiledRequest:
         """Record a request once; its id is chosen here, from its origin."""
-        for request_id in request_ids(Origin.SLACK, origin_id):
+        for request_id in request_ids(origin, origin_id):
             filed = self._file_as(request, request_id, origin_id, open_limit)
             if filed is not None:
                 return filed

@@ -4,11 +4,13 @@ import difflib
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import Any, NoReturn, Self, TypeVar
 
 from chalicelib import defaults
+from chalicelib.domain.callers import ROLE, Machine, find_caller, find_overlaps, find_owner
 from chalicelib.domain.durations import find_duration
 from chalicelib.domain.errors import CatalogueError, UnknownLocationError
 from chalicelib.domain.locations import (
@@ -31,6 +33,7 @@ from chalicelib.domain.permissions import PermissionLevel
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _SLACK_ID = re.compile(r"[A-Z][A-Z0-9]{2,20}")
 _VPC = re.compile(r"vpc-[0-9a-f]{8,17}")
+_ROLE_NAME = re.compile(r"[A-Za-z0-9_+=,.@-]{1,64}")
 _REGION = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d")
 _DATABASE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
 _MAXIMUM_CAP_SECONDS = 24 * 3600
@@ -51,10 +54,29 @@ class Catalogue:
     bastions: Mapping[str, BastionGroup]
     budget_dollars: float | None = None
     """A month's; beyond it nothing is given that nobody approved."""
+    machines: Mapping[str, Machine] = field(default_factory=dict)
+    fixed_session_names: frozenset[str] = frozenset()
+    """Roles that let nobody choose the name of their session, besides Identity Center's."""
 
     def find_person(self, *, team: str, slack: str) -> Person | None:
         """The listed person behind a Slack team and user; None for everybody else."""
         return next((p for p in self.people.values() if (p.team, p.slack) == (team, slack)), None)
+
+    def find_caller(self, arn: str) -> Person | None:
+        """The listed person or machine behind the verified AWS principal of a call; None for everybody else."""
+        return find_caller(
+            arn,
+            people=self.people.values(),
+            machines=self.machines.values(),
+            fixed_session_names=self.fixed_session_names,
+        )
+
+    def find_listed(self, person: Person) -> Person | None:
+        """What the catalogue says now about a person or machine of before; None for whoever has left it."""
+        if person.is_machine:
+            machine = self.machines.get(person.name)
+            return machine.person if machine and machine.person.person_id == person.person_id else None
+        return self.find_person(team=person.team, slack=person.slack)
 
     def require_location(self, name: str) -> Location:
         """The location of that name. Raises UnknownLocationError with the nearest names."""
@@ -86,8 +108,12 @@ def load_catalogue(text: str, *, file: str) -> Catalogue:
         people = {table.name: _read_person(table, team) for table in top.tables("people")}
         bastions = {table.name: _read_bastion(table) for table in top.tables("bastions")}
         _refuse_provisioners_in_two_vpcs(top, bastions)
-        locations = {table.name: _read_location(table, people, bastions) for table in top.tables("locations")}
+        machines = {table.name: _read_machine(table) for table in top.tables("machines")} if top.has("machines") else {}
+        listed = _Listed(people=people, machines=machines)
+        locations = {table.name: _read_location(table, listed, bastions) for table in top.tables("locations")}
+        fixed_session_names = _read_api(top.table("api")) if top.has("api") else frozenset()
         _refuse_twins(top, people)
+        _refuse_two_callers(top, people, machines)
     return Catalogue(
         team=team,
         approvals_channel=channel,
@@ -95,7 +121,17 @@ def load_catalogue(text: str, *, file: str) -> Catalogue:
         locations=locations,
         bastions=bastions,
         budget_dollars=budget,
+        machines=machines,
+        fixed_session_names=fixed_session_names,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Listed:
+    """Whom rules may name."""
+
+    people: Mapping[str, Person]
+    machines: Mapping[str, Machine]
 
 
 def _read_person(table: "_Table", team: str) -> Person:
@@ -106,6 +142,21 @@ def _read_person(table: "_Table", team: str) -> Person:
             slack=table.text("slack", _SLACK_ID),
             aws=tuple(table.texts("aws", default=())),
         )
+
+
+def _read_machine(table: "_Table") -> Machine:
+    with table:
+        return Machine(person=Person.machine(table.checked_name()), role=table.text("role", ROLE))
+
+
+def _read_api(table: "_Table") -> frozenset[str]:
+    """The roles that the catalogue vouches for. What it says of each is checked on AWS, by the deployment's doctor."""
+    with table:
+        names = table.texts("fixed_session_names")
+        for name in names:
+            if not _ROLE_NAME.fullmatch(name):
+                table.fail("fixed_session_names", f"'{name[:80]}' is no role's name, without path and account")
+        return frozenset(names)
 
 
 def _read_bastion(table: "_Table") -> BastionGroup:
@@ -133,7 +184,7 @@ def _refuse_provisioners_in_two_vpcs(top: "_Table", bastions: Mapping[str, Basti
             )
 
 
-def _read_location(table: "_Table", people: Mapping[str, Person], bastions: Mapping[str, BastionGroup]) -> Location:
+def _read_location(table: "_Table", listed: _Listed, bastions: Mapping[str, BastionGroup]) -> Location:
     with table:
         named = [kind for kind in DatabaseKind if table.has(kind.value)]
         if len(named) != 1:
@@ -141,14 +192,12 @@ def _read_location(table: "_Table", people: Mapping[str, Person], bastions: Mapp
         bastion = table.text("bastion", _NAME)
         if bastion not in bastions:
             table.fail("bastion", f"no bastion is called '{bastion}'")
-        with table.table("levels") as levels:
-            rules = {
-                PermissionLevel(name): _read_rule(levels.table(name), people)
-                for name in PermissionLevel
-                if levels.has(name)
-            }
-        if not rules:
-            table.fail("levels", "offers no level; give at least one of r, w and o")
+        rules = _read_levels(table.table("levels"), partial(_read_rule, people=listed.people))
+        machines = {}
+        for each in table.tables("machines") if table.has("machines") else ():
+            if each.name not in listed.machines:
+                table.fail(f"machines.{each.name[:63]}", "is no machine of [machines]; list it there with its role")
+            machines[each.name] = _read_levels(each, partial(_read_rule, people=listed.people, machine=each.name))
         return Location(
             name=table.checked_name(),
             kind=named[0],
@@ -165,19 +214,33 @@ def _read_location(table: "_Table", people: Mapping[str, Person], bastions: Mapp
             warm_up=table.flag("warm_up", default=True),
             max_people=table.number("max_people", default=defaults.MAX_PEOPLE, least=1, most=1000),
             levels=rules,
+            machines=machines,
         )
 
 
-def _read_rule(table: "_Table", people: Mapping[str, Person]) -> LevelRule:
+def _read_levels(table: "_Table", read: Callable[["_Table"], LevelRule]) -> dict[PermissionLevel, LevelRule]:
+    with table:
+        rules = {level: read(table.table(level)) for level in PermissionLevel if table.has(level)}
+    if not rules:
+        table.fail("", "offers no level; give at least one of r, w and o")
+    return rules
+
+
+def _read_rule(table: "_Table", people: Mapping[str, Person], *, machine: str = "") -> LevelRule:
+    """One level's rule: for those that it names, or for the machine under whose name it stands."""
     with table:
         rule = LevelRule(
-            who=table.names("who", people, everybody=True),
+            who=frozenset({machine}) if machine else table.names("who", people, everybody=True),
             automatic=table.flag("automatic", default=False),
             approvers=table.names("approvers", people) if table.has("approvers") else frozenset(),
             needed=table.number("needed", default=1, least=1, most=10),
             cap_seconds=table.duration("cap", default=defaults.DURATIONS.cap, most=_MAXIMUM_CAP_SECONDS),
             hours=table.hours("hours") if table.has("hours") else None,
-            break_glass=_read_break_glass(table.table("break_glass"), people) if table.has("break_glass") else None,
+            break_glass=(
+                _read_break_glass(table.table("break_glass"), people)
+                if table.has("break_glass") and not machine
+                else None
+            ),
             approver_groups=frozenset(table.slack_ids("approver_groups")),
         )
         if rule.break_glass is not None:
@@ -219,6 +282,22 @@ def _refuse_twins(top: "_Table", people: Mapping[str, Person]) -> None:
         seen[person.slack] = name
 
 
+def _refuse_two_callers(top: "_Table", people: Mapping[str, Person], machines: Mapping[str, Machine]) -> None:
+    """One call, one caller: else somebody could ask as one and approve as the other."""
+    for first, second, entry in find_overlaps(people.values()):
+        top.fail(f"people.{second.name}.aws", f"'{entry[:200]}' could be '{first.name}' as well; tell the two apart")
+    seen: dict[str, str] = {}
+    for name, machine in machines.items():
+        if name in people:
+            top.fail(f"machines.{name}", "is the name of somebody in [people]; cards would not tell the two apart")
+        if (first_name := seen.setdefault(machine.sessions, name)) != name:
+            top.fail(f"machines.{name}.role", f"is the role of '{first_name}' already; a call names no role's path")
+        if owner := find_owner(machine, people.values()):
+            top.fail(
+                f"machines.{name}.role", f"is a role of '{owner.name}' too, by [people]; it must be one or the other"
+            )
+
+
 class _Table:
     """One TOML table that knows its place in the file and which of its keys nobody has read."""
 
@@ -247,7 +326,7 @@ class _Table:
             self.fail(unread[0], "is not a key of the catalogue")
 
     def fail(self, key: str, reason: str) -> NoReturn:
-        path = f"{self._path}.{key}" if self._path else key
+        path = ".".join(part for part in (self._path, key) if part)
         raise CatalogueError(file=self._file, key=path, reason=reason)
 
     def has(self, key: str) -> bool:

@@ -212,6 +212,8 @@ def _refuse_person(
 ) -> str | None:
     if person is None:
         return "You are not listed in Drawbridge's catalogue, so you cannot decide requests."
+    if person.is_machine:
+        return f"The {person.kind} {person.name} decides nothing; people do."
     if person.person_id == request.person.person_id:
         return "You cannot decide your own request. Ask another approver."
     if policy.answer is PolicyAnswer.DENIED:

@@ -79,6 +79,8 @@ class Grant:
     instance_id: str | None = None
     """The bastion instance that was delivered."""
     writer: Endpoint | None = None
+    resource_id: str | None = None
+    """What RDS calls the cluster or instance in the ARNs of rds-db:connect; unknown of what an older release delivered."""
     extension_ids: tuple[str, ...] = ()
     """The requests that moved the end."""
     is_break_glass: bool = False
@@ -141,7 +143,9 @@ def new_grant(
     )
 
 
-def delivered(grant: Grant, *, instance_id: str, writer: Endpoint, now: datetime) -> Grant:
+def delivered(
+    grant: Grant, *, instance_id: str, writer: Endpoint, now: datetime, resource_id: str | None = None
+) -> Grant:
     """The grant once its connection is delivered: the clock starts now, and never moves the end later."""
     return replace(
         grant,
@@ -149,6 +153,7 @@ def delivered(grant: Grant, *, instance_id: str, writer: Endpoint, now: datetime
         ends_at=min(grant.ends_at, now + timedelta(seconds=grant.duration_seconds)),
         instance_id=instance_id,
         writer=writer,
+        resource_id=resource_id,
     )
 
 

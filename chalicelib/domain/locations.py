@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, time
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
+from chalicelib.domain.people import Person
 from chalicelib.domain.permissions import PermissionLevel
 
 EVERYBODY = "*"
@@ -135,3 +136,19 @@ class Location:
     warm_up: bool
     max_people: int
     levels: Mapping[PermissionLevel, LevelRule]
+    """People's rules. No machine is judged by them, whoever they let in."""
+    machines: Mapping[str, Mapping[PermissionLevel, LevelRule]] = field(default_factory=dict)
+    """Each machine's own rules, by its name."""
+
+    def find_rules(self, person: Person) -> Mapping[PermissionLevel, LevelRule]:
+        """The rules that a person or a machine is judged by; none for a machine that the location does not name."""
+        return self.machines.get(person.name, {}) if person.is_machine else self.levels
+
+    @property
+    def all_rules(self) -> tuple[LevelRule, ...]:
+        """Everybody's, each machine's too."""
+        return tuple(rule for rules in (self.levels, *self.machines.values()) for rule in rules.values())
+
+    def find_rule(self, level: PermissionLevel, person: Person) -> LevelRule | None:
+        """The rule of one level, if it is offered to people, or to this machine."""
+        return self.find_rules(person).get(level)

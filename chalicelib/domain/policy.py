@@ -46,22 +46,23 @@ def decide_policy(
     now: datetime,
     is_break_glass: bool = False,
 ) -> PolicyOutcome:
-    """Judge a request by the catalogue's rule for its location and level. The requester never counts as an approver.
+    """Judge a request by the catalogue's rule for its location and level: people by people's rules, a machine by its own. The
+    requester never counts as an approver.
 
     Breaking the glass passes over hours and approvals, and nothing else; the approvers review it afterwards.
     """
-    if catalogue.people.get(person.name) != person:
+    if catalogue.find_listed(person) != person:
+        place = "[machines]" if person.is_machine else "[people]"
         return _denied(
-            "You are not listed in Drawbridge's catalogue. Ask the people who keep it to add you under [people]."
+            f"You are not listed in Drawbridge's catalogue. Ask the people who keep it to add you under {place}."
         )
-    rule = location.levels.get(level)
+    rule = location.find_rule(level, person)
     if rule is None:
-        return _denied(
-            f"{location.name} offers {_offered(location)}, not {level.word} ({level}). Ask for one of those instead."
-        )
+        return _denied(_explain_what_is_offered(location, level, person))
     if refusal := _find_refusal(rule, person, location, level, duration_seconds):
         return _denied(refusal)
-    approvers = frozenset(catalogue.people[name] for name in rule.approvers if name != person.name)
+    named = (catalogue.people[name] for name in rule.approvers)
+    approvers = frozenset(approver for approver in named if approver.person_id != person.person_id)
     if is_break_glass:
         return _break_glass(rule, person, location, level, approvers)
     if rule.hours is not None and not rule.hours.contain(now):
@@ -101,7 +102,7 @@ def find_reviewers(request: AccessRequest, *, catalogue: Catalogue) -> frozenset
     What has become of the requester since, of the hours or of the cap takes no reviewer away; of a level that is offered no more
     it is whoever approves another one. Raises UnknownLocationError.
     """
-    levels = catalogue.require_location(request.location).levels
+    levels = catalogue.require_location(request.location).find_rules(request.person)
     rules = [levels[request.level]] if request.level in levels else levels.values()
     listed = {catalogue.people[name] for rule in rules for name in rule.approvers}
     return frozenset(person for person in listed if person.person_id != request.person.person_id)
@@ -150,8 +151,15 @@ def _find_refusal(
     return None
 
 
-def _offered(location: Location) -> str:
-    return ", ".join(f"{level.word} ({level})" for level in PermissionLevel if level in location.levels)
+def _explain_what_is_offered(location: Location, level: PermissionLevel, person: Person) -> str:
+    rules = location.find_rules(person)
+    if not rules:
+        return (
+            f"{location.name} offers the {person.kind} {person.name} nothing. Ask the people who keep the catalogue to write its"
+            f" rules under [locations.{location.name}.machines.{person.name}]."
+        )
+    offered = ", ".join(f"{each.word} ({each})" for each in PermissionLevel if each in rules)
+    return f"{location.name} offers {offered}, not {level.word} ({level}). Ask for one of those instead."
 
 
 def _denied(reason: str) -> PolicyOutcome:

@@ -25,6 +25,7 @@ class Origin(StrEnum):
     """The kind of thing that a request comes from, each with a once-only id of its own."""
 
     SLACK = "slack"
+    API = "api"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,7 @@ def session_document(
 
     SSM wants every value as text. The only thing left to say is the local port, among those that need no special rights.
     """
-    longest_seconds = max(rule.cap_seconds for rule in location.levels.values())
+    longest_seconds = max(rule.cap_seconds for rule in location.all_rules)
     return {
         "schemaVersion": "1.0",
         "description": f"Tunnel to {location.name} through its Drawbridge bastion.",

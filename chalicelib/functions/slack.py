@@ -1,4 +1,4 @@
-"""The Slack endpoint, the only thing that faces the internet. It verifies, parses, has one act judged and recorded, and answers.
+"""The Slack endpoint; it and the API alone face the internet. It verifies, parses, has one act judged and recorded, and answers.
 
 Loads neither psycopg nor anything else that a cold start within Slack's three seconds cannot afford.
 """
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import cache
 from http import HTTPStatus
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any
 
 from chalice import Blueprint, Response
 from slack_bolt import App
@@ -18,18 +18,16 @@ from chalicelib.domain.connections import ConnectionDetails
 from chalicelib.domain.costs import CostReport
 from chalicelib.domain.decisions import DecisionRecord, Refusal, Terms
 from chalicelib.domain.errors import AccessError
-from chalicelib.domain.explanations import Explanation
-from chalicelib.domain.filings import AlreadyAsked, AlreadyHeld, Asked
 from chalicelib.domain.locations import Location
 from chalicelib.domain.overviews import EndedRequest, Overview
 from chalicelib.domain.people import Person
-from chalicelib.domain.permissions import PermissionLevel
 from chalicelib.domain.preferences import Preferences
 from chalicelib.domain.records import RequestRecord
-from chalicelib.domain.requests import REQUEST_ID, Ask
+from chalicelib.domain.requests import REQUEST_ID, Origin
 from chalicelib.domain.reviews import ReviewRecord
 from chalicelib.functions import endpoint_collaborators as aws
 from chalicelib.functions.clock import now
+from chalicelib.functions.endpoint_acts import EndpointActs, audited
 from chalicelib.functions.packed_catalogue import packed_catalogue
 from chalicelib.observability import logger, redacted
 from chalicelib.settings import current_settings
@@ -37,12 +35,6 @@ from chalicelib.slack.app import CurrentApp, SignedRequest, build_app, has_reada
 from chalicelib.slack.groups import SlackGroups
 from chalicelib.slack.homes import SlackHomes
 from chalicelib.slack.notifier import SlackNotifier
-from chalicelib.workflow import ask_end as ask_end_verb
-from chalicelib.workflow import ask_extension as ask_extension_verb
-from chalicelib.workflow import audit_refusal as audit_refusal_verb
-from chalicelib.workflow import cancel_request as cancel_request_verb
-from chalicelib.workflow import explain_level as explain_level_verb
-from chalicelib.workflow import file_request as file_request_verb
 from chalicelib.workflow import find_connection as find_connection_verb
 from chalicelib.workflow import read_cost as read_cost_verb
 from chalicelib.workflow import read_overview as read_overview_verb
@@ -52,7 +44,6 @@ from chalicelib.workflow import record_review as record_review_verb
 blueprint = Blueprint(__name__)
 _CONTENT_TYPES = ["application/x-www-form-urlencoded", "application/json"]
 _HISTORY = 20
-_Answer = TypeVar("_Answer")
 
 
 @blueprint.route("/slack/events", methods=["POST"], content_types=_CONTENT_TYPES)
@@ -108,19 +99,11 @@ def _report_error(error_id: str, error: Exception) -> None:
     logger.error("a listener failed", extra={"error_id": error_id, "error": redacted(repr(error))[:500]})
 
 
-def _audited(answer: _Answer, act: str, person: Person | None, request_id: str) -> _Answer:
-    logger.info("act", extra={"act": act, "request_id": request_id, "is_refused": isinstance(answer, Refusal)})
-    if isinstance(answer, Refusal):
-        audit_refusal_verb.audit_refusal(
-            answer, act=act, person=person, request_id=request_id, audit=aws.audit(), now=now()
-        )
-    return answer
-
-
-class _AwsActs:
+class _AwsActs(EndpointActs):
     """What the listeners may have done, by the verbs of the workflow on AWS."""
 
     def __init__(self, slack: WebClient) -> None:
+        super().__init__(Origin.SLACK)
         self._slack = slack
 
     @property
@@ -129,28 +112,6 @@ class _AwsActs:
 
     def find_person(self, slack: str) -> Person | None:
         return packed_catalogue().find_person(team=self.team, slack=slack)
-
-    def file_request(
-        self, *, person: Person | None, ask: Ask, origin_id: str
-    ) -> Asked | AlreadyHeld | AlreadyAsked | Refusal:
-        answer = file_request_verb.file_request(
-            person=person,
-            ask=ask,
-            origin_id=origin_id,
-            catalogue=packed_catalogue(),
-            durations=current_settings().durations,
-            requests=aws.requests(),
-            grants=aws.grants(),
-            executions=aws.executions(),
-            now=now(),
-        )
-        filed = answer.request.request_id if isinstance(answer, Asked) else ""
-        logger.info("act", extra={"act": "ask", "request_id": filed, "is_refused": isinstance(answer, Refusal)})
-        if isinstance(answer, Refusal):
-            audit_refusal_verb.audit_refused_ask(
-                answer, ask=ask, person=person, origin_id=origin_id, audit=aws.audit(), now=now()
-            )
-        return answer
 
     def record_decision(
         self, *, person: Person | None, request_id: str, approves: bool, terms: Terms | None = None, reason: str = ""
@@ -167,36 +128,7 @@ class _AwsActs:
             executions=aws.executions(),
             clock=now,
         )
-        return _audited(answer, "approve" if approves else "deny", person, request_id)
-
-    def cancel_request(self, *, person: Person | None, request_id: str) -> Refusal | None:
-        answer = cancel_request_verb.cancel_request(
-            request_id=request_id, person=person, requests=aws.requests(), executions=aws.executions(), clock=now
-        )
-        return _audited(answer, "cancel", person, request_id)
-
-    def ask_end(self, *, person: Person | None, request_id: str) -> Refusal | None:
-        answer = ask_end_verb.ask_end(
-            request_id=request_id, person=person, requests=aws.requests(), executions=aws.executions(), clock=now
-        )
-        return _audited(answer, "end", person, request_id)
-
-    def ask_extension(
-        self, *, person: Person | None, request_id: str, seconds: int, origin_id: str
-    ) -> Asked | AlreadyAsked | Refusal:
-        answer = ask_extension_verb.ask_extension(
-            request_id=request_id,
-            seconds=seconds,
-            person=person,
-            origin_id=origin_id,
-            catalogue=packed_catalogue(),
-            durations=current_settings().durations,
-            requests=aws.requests(),
-            grants=aws.grants(),
-            executions=aws.executions(),
-            now=now(),
-        )
-        return _audited(answer, "extend", person, request_id)
+        return audited(answer, "approve" if approves else "deny", person, request_id)
 
     def record_review(
         self, *, person: Person | None, request_id: str, is_justified: bool, note: str
@@ -211,7 +143,7 @@ class _AwsActs:
             executions=aws.executions(),
             clock=now,
         )
-        return _audited(answer, "review", person, request_id)
+        return audited(answer, "review", person, request_id)
 
     def issue_token(self, *, person_id: str, request_id: str, view_id: str) -> None:
         aws.invocations().issue_token(request_id=request_id, view_id=view_id, person_id=person_id)
@@ -266,16 +198,6 @@ class _AwsActs:
             durations=current_settings().durations,
             requests=aws.requests(),
             grants=aws.grants(),
-            now=now(),
-        )
-
-    def explain_level(self, *, person: Person, location: str, level: PermissionLevel) -> Explanation:
-        return explain_level_verb.explain_level(
-            person=person,
-            location=location,
-            level=level,
-            catalogue=packed_catalogue(),
-            durations=current_settings().durations,
             now=now(),
         )
 

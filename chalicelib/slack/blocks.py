@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, TypedDict
 
+from chalicelib.domain.people import find_machine_name
+
 Block = dict[str, Any]
 View = dict[str, Any]
 
@@ -55,8 +57,14 @@ def code(text: str) -> str:
 
 
 def mention(person_id: str) -> str:
-    """A person, by team and user or by user alone; Slack shows the name they have today."""
-    return f"<@{person_id.rpartition('/')[2]}>"
+    """A person, by team and user; Slack shows the name they have today. A machine, which no Slack user stands for, in words."""
+    machine = find_machine_name(person_id)
+    return f"<@{person_id.rpartition('/')[2]}>" if machine is None else f"the pipeline {escape(machine)}"
+
+
+def as_start(text: str) -> str:
+    """Words as the start of a sentence."""
+    return text[:1].upper() + text[1:]
 
 
 def time_of(at: datetime) -> str:

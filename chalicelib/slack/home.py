@@ -23,7 +23,7 @@ def home_view(*, person: Person, overview: Overview) -> View:
     return {
         "type": "home",
         "blocks": [
-            section(f"*Database access of {mention(person.slack)}*"),
+            section(f"*Database access of {mention(person.person_id)}*"),
             actions(ask_button(), refresh_button(), block_id="home"),
             *_part("Waiting for your decision", [to_decide_row(each) for each in overview.to_decide], _TO_DECIDE),
             *_part("Waiting for your review", [to_review_row(each) for each in overview.to_review], _TO_REVIEW),

@@ -109,7 +109,9 @@ class SlackNotifier:
             message = approval.decided_card(request=request, environment=environment, record=record)
         self._update(card, message, f"the decision on {request.request_id}")
 
-    def follow_request(self, request: AccessRequest, policy: PolicyOutcome, closes_at: datetime) -> CardReference:
+    def follow_request(
+        self, request: AccessRequest, policy: PolicyOutcome, closes_at: datetime
+    ) -> CardReference | None:
         """Tell the requester, in a direct message, that it waits."""
         message = asked.asked_card(request=request, policy=policy, closes_at=closes_at)
         return self._tell(request.person, message, f"the card to follow {request.request_id}")
@@ -129,7 +131,7 @@ class SlackNotifier:
         """Say on the cards that stand that the access is live, and until when."""
         self._show_live(record, grant, f"the delivery of {record.request.request_id}")
 
-    def deliver(self, request: AccessRequest, grant: Grant, connection: ConnectionDetails) -> CardReference:
+    def deliver(self, request: AccessRequest, grant: Grant, connection: ConnectionDetails) -> CardReference | None:
         """Tell the requester, in a direct message, how to connect."""
         message = holder.ready_card(request=request, grant=grant, connection=connection)
         return self._tell(request.person, message, f"the connection of {request.request_id}")
@@ -146,7 +148,7 @@ class SlackNotifier:
             self._update(record.soon_card, holder.outdated_soon_card(request=request, grant=grant), what)
             self._tell(request.person, holder.moved_end_message(request=request, grant=grant), what)
 
-    def warn_of_end(self, request: AccessRequest, grant: Grant) -> CardReference:
+    def warn_of_end(self, request: AccessRequest, grant: Grant) -> CardReference | None:
         """Tell the holder that the access ends soon."""
         message = holder.soon_card(request=request, grant=grant)
         return self._tell(request.person, message, f"the coming end of {request.request_id}")
@@ -216,7 +218,10 @@ class SlackNotifier:
     def _reply(self, card: CardReference, message: Message, what: str) -> None:
         self._post(card.channel, message, what, thread_ts=card.ts, reply_broadcast=True)
 
-    def _tell(self, person: Person, message: Message, what: str) -> CardReference:
+    def _tell(self, person: Person, message: Message, what: str) -> CardReference | None:
+        """A direct message. A machine is told nothing: it asks."""
+        if person.is_machine:
+            return None
         try:
             return self._post(person.slack, message, what)
         except SlackUnavailableError as error:

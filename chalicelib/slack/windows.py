@@ -33,7 +33,7 @@ class Windows:
         overview = self._acts.read_overview(person)
         record = self._acts.find_request(again) if again else None
         locations = [offer.location for offer in overview.offers]
-        rules = [rule for location in locations for rule in location.levels.values()]
+        rules = [rule for location in locations for rule in location.find_rules(person).values()]
         self._open(
             ask_modal(
                 locations=locations,
@@ -59,7 +59,7 @@ class Windows:
         held = self._acts.read_overview(person).held
         own = next((each for each in held if each.grant.facts.request_id == request_id), None)
         location = self._acts.find_location(own.grant.facts.location) if own else None
-        rule = location.levels.get(own.grant.facts.level) if own and location else None
+        rule = location.find_rule(own.grant.facts.level, person) if own and location else None
         if own is None or rule is None:
             return refused_reply(reason=f"{request_id} is not access that you hold. Ask for new access.")
         self._open(extend_modal(grant=own.grant, cap_seconds=rule.cap_seconds))

@@ -12,7 +12,7 @@ from chalicelib.domain.extensions import judge_extension
 from chalicelib.domain.filings import AlreadyAsked, Asked
 from chalicelib.domain.people import Person
 from chalicelib.domain.policy import PolicyAnswer
-from chalicelib.domain.requests import AccessRequest
+from chalicelib.domain.requests import AccessRequest, Origin
 from chalicelib.ports import Executions, GrantLedger, RequestLedger
 from chalicelib.workflow.judge_within_budget import judge_within_budget
 from chalicelib.workflow.own_grant import find_own_grant
@@ -33,6 +33,7 @@ def ask_extension(
     grants: GrantLedger,
     executions: Executions,
     now: datetime,
+    origin: Origin = Origin.SLACK,
 ) -> Asked | AlreadyAsked | Refusal:
     """File the extension of somebody's own access. Raises UnknownRequestError and UnknownLocationError."""
     record = requests.require_request(request_id)
@@ -56,10 +57,10 @@ def ask_extension(
     )
     if policy.answer is PolicyAnswer.DENIED:
         return Refusal(reason=policy.reason)
-    cap_seconds = catalogue.require_location(approved.location).levels[approved.level].cap_seconds
+    cap_seconds = catalogue.require_location(approved.location).find_rules(person)[approved.level].cap_seconds
     if refusal := judge_extension(grant, seconds=seconds, cap_seconds=cap_seconds, now=now):
         return refusal
-    filed = requests.file_request(extension, origin_id=origin_id, open_limit=_OPEN_LIMIT)
+    filed = requests.file_request(extension, origin=origin, origin_id=origin_id, open_limit=_OPEN_LIMIT)
     if filed.request is None:
         return AlreadyAsked(request_ids=filed.standing_in_the_way, is_same_ask=filed.is_same_ask)
     executions.start(filed.request.request_id, new_document(filed.request.request_id, Purpose.EXTEND))

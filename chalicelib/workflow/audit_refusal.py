@@ -18,7 +18,14 @@ def audit_refusal(
 
 
 def audit_refused_ask(
-    refusal: Refusal, *, ask: Ask, person: Person | None, origin_id: str, audit: AuditTrail, now: datetime
+    refusal: Refusal,
+    *,
+    ask: Ask,
+    person: Person | None,
+    origin_id: str,
+    audit: AuditTrail,
+    now: datetime,
+    origin: Origin = Origin.SLACK,
 ) -> None:
     """A refused ask has no request, so it stands in the person's own trail, by the id that its request would have borne.
 
@@ -30,7 +37,7 @@ def audit_refused_ask(
         "act": "ask",
         "person": person.person_id,
         "ask": ask,
-        "instead_of": next(request_ids(Origin.SLACK, origin_id)),
+        "instead_of": next(request_ids(origin, origin_id)),
         "reason": refusal.reason,
     }
     audit.append(f"person {person.person_id}", AuditEvent.REFUSED, facts, at=now)

@@ -31,11 +31,12 @@ def close_approval(
     """The final verdict, recorded. Passed by requests that need nobody too. Raises UnknownRequestError.
 
     People may have left since they were listed, and Slack knows first: whoever is no full member of the workspace any more is
-    given nothing, and their yes does not count.
+    given nothing, and their yes does not count. Of a machine that asks Slack knows nothing.
     """
     for _ in range(_TRIES):
         record = requests.require_request(request_id)
-        objection = members.find_objection(record.request.person.person_id)
+        requester = record.request.person
+        objection = None if requester.is_machine else members.find_objection(requester.person_id)
         refused = f"You get no access: your Slack user {objection}." if objection else ""
         if record.decisions is None:
             return Closing(verdict=Verdict.DENIED if refused else Verdict.APPROVED, reason=refused)

@@ -39,7 +39,13 @@ def deliver_connection(
     instance_id = _require_connected_instance(grant, bastions, host)
     if grant.delivered_at is None:
         now = clock()
-        started = delivered(grant, instance_id=instance_id, writer=order.instances.writer, now=now)
+        started = delivered(
+            grant,
+            instance_id=instance_id,
+            writer=order.instances.writer,
+            resource_id=order.instances.resource_id,
+            now=now,
+        )
         if seconds_left(started, now) == 0 or not grants.replace_grant(grant, started):
             raise DeliveryFailedError(f"The grant of {request_id} ended while it was being delivered. Ask again.")
         grant = started
@@ -55,7 +61,8 @@ def deliver_connection(
             stage=stage,
             certificate_bundle=certificate_bundle,
         )
-        requests.keep_card(request_id, "ready", notifier.deliver(request, grant, connection))
+        if card := notifier.deliver(request, grant, connection):
+            requests.keep_card(request_id, "ready", card)
         requests.keep_told(request_id, end=grant.ends_at, instance_id=instance_id)
         # The person has it: a card that cannot be brought up to date now is closed at the end anyway.
         with suppress(SlackUnavailableError):

@@ -21,7 +21,7 @@ def explain_level(
 ) -> Explanation:
     """The rule and its outcome for the default duration. Raises UnknownLocationError."""
     place = catalogue.require_location(location)
-    rule = place.levels.get(level)
+    rule = place.find_rule(level, person)
     return Explanation(
         location=place,
         level=level,

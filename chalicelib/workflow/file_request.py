@@ -15,7 +15,7 @@ from chalicelib.domain.people import Person
 from chalicelib.domain.policy import PolicyAnswer
 from chalicelib.domain.preferences import Preferences
 from chalicelib.domain.records import FiledRequest
-from chalicelib.domain.requests import AccessRequest, Ask
+from chalicelib.domain.requests import AccessRequest, Ask, Origin
 from chalicelib.ports import Executions, GrantLedger, RequestLedger
 from chalicelib.workflow.judge_within_budget import judge_within_budget
 from chalicelib.workflow.own_grant import find_own_grant
@@ -32,6 +32,7 @@ def file_request(
     grants: GrantLedger,
     executions: Executions,
     now: datetime,
+    origin: Origin = Origin.SLACK,
 ) -> Asked | AlreadyHeld | AlreadyAsked | Refusal:
     """Carry out one ask. Raises UnknownLocationError with what to type instead.
 
@@ -43,7 +44,7 @@ def file_request(
     if refusal := _find_refusal(ask, location):
         return Refusal(reason=refusal)
     last = requests.find_preferences(person.person_id)
-    rule = location.levels.get(ask.level)
+    rule = location.find_rule(ask.level, person)
     cap_seconds = rule.cap_seconds if rule else durations.access
     request = AccessRequest(
         request_id="",
@@ -62,7 +63,9 @@ def file_request(
     )
     if policy.answer is PolicyAnswer.DENIED:
         return Refusal(reason=policy.reason)
-    filed = requests.file_request(request, origin_id=origin_id, open_limit=defaults.OPEN_REQUESTS_PER_PERSON)
+    filed = requests.file_request(
+        request, origin=origin, origin_id=origin_id, open_limit=defaults.OPEN_REQUESTS_PER_PERSON
+    )
     if filed.request is None:
         return _explain_what_stands(filed, requests, grants)
     given = Preferences(port=request.port, profile=request.profile)

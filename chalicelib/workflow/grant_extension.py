@@ -77,7 +77,7 @@ def _find_refusal(
     )
     if record.request.extends is None or not is_same_access:
         return f"What was approved is not the access of {extends}; nothing was extended."
-    rule = catalogue.require_location(approved.location).levels[approved.level]
+    rule = catalogue.require_location(approved.location).find_rules(approved.person)[approved.level]
     late = judge_extension(grant, seconds=approved.duration_seconds, cap_seconds=rule.cap_seconds, now=now)
     return late.reason if late else ""
 

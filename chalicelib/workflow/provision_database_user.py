@@ -25,9 +25,9 @@ def provision_database_user(
         raise DatabaseSetupError("A provisioning order arrived incomplete; nothing was done. Ask again.")
     facts, now = order.facts, clock()
     location = catalogue.require_location(facts.location)
-    person = catalogue.people.get(facts.person.name)
-    rule = location.levels.get(facts.level)
-    if person is None or person.person_id != facts.person.person_id or rule is None or not rule.admits(person.name):
+    person = catalogue.find_listed(facts.person)
+    rule = location.find_rule(facts.level, person) if person is not None else None
+    if person is None or person.name != facts.person.name or rule is None or not rule.admits(person.name):
         raise DatabaseSetupError(
             f"The catalogue does not let this person have {facts.level.word} access to {location.name}; nothing was done."
         )

@@ -87,7 +87,7 @@ def _offers(person: Person, catalogue: Catalogue, now: datetime) -> Iterator[Off
                 catalogue=catalogue,
                 now=now,
             )
-            for level, rule in location.levels.items()
+            for level, rule in location.find_rules(person).items()
             if rule.admits(person.name)
         }
         if levels:

@@ -69,14 +69,17 @@ def _find_progress(request_id: str, running: Collection[str], executions: Execut
 def _find_objections(
     holders: Sequence[Person], catalogue: Catalogue, members: Members, now: datetime
 ) -> dict[str, str]:
-    """Why each of the holders may hold nothing any more. What Slack does not answer is asked again next time."""
+    """Why each of the holders may hold nothing any more. What Slack does not answer is asked again next time.
+
+    It is not asked about machines.
+    """
     people = sorted({person.person_id: person for person in holders}.items())
     unlisted = {
         person_id: "is not in the catalogue any more"
         for person_id, person in people
-        if catalogue.find_person(team=person.team, slack=person.slack) is None
+        if catalogue.find_listed(person) is None
     }
-    listed = [person_id for person_id, _ in people if person_id not in unlisted]
+    listed = [person_id for person_id, person in people if person_id not in unlisted and not person.is_machine]
     first = int(now.timestamp() // 60) % len(listed) if len(listed) > _HOLDERS_A_TURN else 0
     found = {}
     for person_id in (listed[first:] + listed[:first])[:_HOLDERS_A_TURN]:

@@ -1,4 +1,6 @@
-"""Bring the Homes of those whom a request concerns up to date: its requester, and whoever may decide or review it."""
+"""Bring the Homes of those whom a request concerns up to date: its requester, unless it is a machine, and whoever may decide or
+review it.
+"""
 
 from chalicelib.domain.catalogue import Catalogue
 from chalicelib.domain.errors import SlackUnavailableError
@@ -20,7 +22,8 @@ def refresh_homes(
 ) -> None:
     """Publish each of them. A Home that Slack does not take is published when its owner opens it."""
     request = requests.require_request(request_id).request
-    for person in (request.person, *_others(request, catalogue, clock)):
+    requester = [] if request.person.is_machine else [request.person]
+    for person in (*requester, *_others(request, catalogue, clock)):
         overview = read_overview(person=person, catalogue=catalogue, requests=requests, grants=grants, now=clock())
         try:
             homes.publish(person, overview)

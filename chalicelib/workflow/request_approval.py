@@ -41,8 +41,8 @@ def request_approval(
     )
     if record.approval_card is None:
         requests.keep_card(request_id, "approval", notifier.ask_approvers(request, policy, decisions.closes_at))
-    if record.asked_card is None:
-        requests.keep_card(request_id, "asked", notifier.follow_request(request, policy, decisions.closes_at))
+    if record.asked_card is None and (card := notifier.follow_request(request, policy, decisions.closes_at)):
+        requests.keep_card(request_id, "asked", card)
     answer_if_closed(request_id, task_token, requests, executions)
 
 

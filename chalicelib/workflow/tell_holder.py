@@ -37,6 +37,7 @@ def tell_holder(
         notifier.show_end(record, grant, connection)
     requests.keep_told(request_id, end=grant.ends_at, instance_id=grant.instance_id)
     if now >= warns_at(grant, warning_seconds=durations.warning) and record.warned_end != grant.ends_at:
-        requests.keep_card(request_id, "soon", notifier.warn_of_end(record.approved, grant))
+        if card := notifier.warn_of_end(record.approved, grant):
+            requests.keep_card(request_id, "soon", card)
         requests.keep_told(request_id, warned=grant.ends_at)
     requests.keep_tell_try(request_id, at=None)

@@ -27,6 +27,7 @@ from chalicelib.domain.endings import Ending, Outcome
 from chalicelib.domain.errors import SlackUnavailableError
 from chalicelib.domain.grants import Grant, new_grant
 from chalicelib.domain.instances import Endpoint
+from chalicelib.domain.people import Person
 from chalicelib.domain.permissions import PermissionLevel
 from chalicelib.domain.policy import PolicyOutcome, decide_policy
 from chalicelib.domain.receipts import ClosedTunnels, Receipt
@@ -320,6 +321,64 @@ def test_a_moved_end_is_shown_where_the_old_one_stood(slack: SlackStandIn, notif
     shown = [approval_messages(slack)[0]["text"], slack.direct_messages(ALICE.slack)[0]["text"]]
 
     assert [True, True] == [f"<!date^{int(later.ends_at.timestamp())}^" in text for text in shown]
+
+
+class TestMachine:
+    """The pipeline of the catalogue, for which no Slack user stands."""
+
+    person = Person.machine("release-pipeline")
+    request = replace(REQUEST, person=person, duration_seconds=900)
+    policy = replace(a_policy(), approvers=frozenset({CAROL}), needed=1)
+
+    @property
+    def grant(self) -> Grant:
+        return new_grant(request=self.request, location=LOCATION, port=None, durations=DURATIONS, now=FRIDAY_NOON)
+
+    def test_the_channel_is_asked_about_it_in_words(self, slack: SlackStandIn, notifier: SlackNotifier) -> None:
+        """Approvers see that no person asks, and they are the ones who are mentioned."""
+        card = notifier.ask_approvers(self.request, self.policy, CLOSES_AT)
+        notifier.remind_approvers(card, self.request, a_record())
+        [message, reminder] = approval_messages(slack)
+        first = "The pipeline release-pipeline asks for *write* access to *my-aurora-location* for 15 minutes"
+
+        assert first == message["blocks"][0]["text"]["text"]
+        assert "<@U0CAROL>: The pipeline release-pipeline asks for write access" in reminder["text"]
+        assert "This lets the pipeline release-pipeline change data" in json.dumps(message["blocks"])
+
+    def test_nobody_is_told_what_it_would_be_told(self, slack: SlackStandIn, notifier: SlackNotifier) -> None:
+        """There is no card, and Slack is not asked for a user of that name."""
+        record = RequestRecord(request=self.request)
+        cards = [
+            notifier.follow_request(self.request, self.policy, CLOSES_AT),
+            notifier.deliver(self.request, self.grant, a_connection()),
+            notifier.warn_of_end(self.request, self.grant),
+        ]
+        notifier.show_end(record, self.grant, a_connection())
+        notifier.report(an_ending(request=self.request, grant=self.grant))
+
+        assert [None, None, None] == cards
+        assert [] == approval_messages(slack)
+        assert [[], [], []] == [slack.direct_messages(each.slack) for each in (ALICE, BOB, CAROL)]
+
+    def test_its_card_shows_the_end(self, slack: SlackStandIn, notifier: SlackNotifier) -> None:
+        """The channel's trail is whole, and nowhere on it is the machine mentioned as a user."""
+        card = notifier.ask_approvers(self.request, self.policy, CLOSES_AT)
+        record = replace(a_filed(approval_card=card), request=self.request)
+        seen = []
+        for show in (
+            lambda: notifier.show_decision(card, self.request, a_record(CAROL, verdict=Verdict.APPROVED)),
+            lambda: notifier.announce_preparation(record, may_sleep=False),
+            lambda: notifier.announce_delivery(record, self.grant),
+            lambda: notifier.show_end(record, self.grant, a_connection()),
+            lambda: notifier.report(an_ending(request=self.request, grant=self.grant, approval_card=card)),
+        ):
+            show()
+            seen += approval_messages(slack)
+
+        assert 5 == len(seen)
+        assert ["The pipeline release-pipeline asks"] * 5 == [message["text"][:34] for message in seen]
+        assert "access was taken away" in seen[-1]["text"]
+        assert {"<@U0BOB>", "<@U0CAROL>"} == set(re.findall(r"<@[^>]*>", json.dumps(seen)))
 
 
 def test_the_holder_is_warned_of_the_end(slack: SlackStandIn, notifier: SlackNotifier) -> None:

@@ -34,6 +34,7 @@ VERBS_OF_THE_ENDPOINT = {
     "explain_level",
     "file_request",
     "find_connection",
+    "follow_requests",
 } | {
     "read_cost",
     "read_overview",

@@ -214,7 +214,7 @@ def a_template(*, definition: Mapping[str, Any], without: Iterable[str] = ()) ->
         "Parameters": parameters | {"PublicSubnets": {"Type": "String", "Default": "no"}},
         "Resources": {key: value for key, value in resources.items() if key not in without},
         "Outputs": {
-            "ApiUrl": {"Value": "https://abc123.execute-api.eu-west-1.amazonaws.com/api"},
+            "ApiAddress": {"Value": "https://abc123.execute-api.eu-west-1.amazonaws.com/api"},
             "TableName": {"Value": {"Ref": "Ledger"}},
         },
     }

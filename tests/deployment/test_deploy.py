@@ -80,7 +80,7 @@ class TestStack:
         assert (0, "CREATE_COMPLETE") == (run.status, find_stack())
         assert "drawbridge-example is new: 11 made" in run.saw
         assert "  1/11  Ledger  AWS::DynamoDB::Table  made" in run.saw
-        assert "ApiUrl: https://abc123.execute-api.eu-west-1.amazonaws.com/api" in run.saw
+        assert "ApiAddress: https://abc123.execute-api.eu-west-1.amazonaws.com/api" in run.saw
 
     def test_the_stack_bears_the_stage(self, world: World) -> None:
         """By which everything of it is found again."""

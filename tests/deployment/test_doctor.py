@@ -1,5 +1,6 @@
 """The list that is ticked: each line holds, names what repairs it, or says why it could not be looked at."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -281,6 +282,25 @@ class TestAws:
         line = only_line(world, Mark.REPAIR)
         assert line.startswith("DrawbridgeUser-example is attached to nobody")
         assert "IAM Identity Center" in line
+
+    def test_a_role_in_which_somebody_could_call_themselves_anybody(self, world: World) -> None:
+        """It is the last thing of the list."""
+        world.write(
+            world.cloud.catalogue().replace(
+                '"U0ALICE"', '"U0ALICE", aws = ["arn:aws:sts::123456789012:assumed-role/Developers/alice"]'
+            )
+            + '[api]\nfixed_session_names = ["Developers"]\n'
+        )
+        iam = client("iam")
+        open_to_all = {
+            "Version": "2012-10-17",
+            "Statement": {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": ACCOUNT}},
+        }
+        iam.update_assume_role_policy(RoleName="Developers", PolicyDocument=json.dumps(open_to_all))
+
+        assert (
+            "whoever may assume the role Developers chooses the name of their session" in lines(world, Mark.REPAIR)[-1]
+        )
 
     def test_access_without_its_receipt(self, world: World) -> None:
         """Past its end by minutes, and not gone."""

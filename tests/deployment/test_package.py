@@ -153,6 +153,19 @@ def test_the_stack_has_exactly_the_functions_of_the_app(example: Package) -> Non
     assert expected | {"APIHandler": "app.app"} == {name: each["Handler"] for name, each in functions(example).items()}
 
 
+def test_every_route_but_slack_s_is_signed(example: Package) -> None:
+    """As API Gateway is told it, and there under the stage that people's policy names."""
+    api = example.stack["Resources"]["RestAPI"]["Properties"]["Body"]
+    methods = {(path, method): said for path, each in api["paths"].items() for method, said in each.items()}
+    unsigned = {place for place, said in methods.items() if said.get("security") != [{"sigv4": []}]}
+    policy = example.stack["Resources"]["UserPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    (stage,) = (each for each in example.stack["Resources"].values() if each["Type"] == "AWS::ApiGateway::Stage")
+
+    assert {("/slack/events", "post")} == unsigned
+    assert "awsSigv4" == api["securityDefinitions"]["sigv4"]["x-amazon-apigateway-authtype"]
+    assert f"${{RestAPI}}/{stage['Properties']['StageName']}/*/v1/*" in str(policy)
+
+
 def test_every_function_runs_the_python_that_compiled_it(example: Package) -> None:
     """On arm64, all from one archive."""
     found = {

@@ -137,7 +137,7 @@ class People:
             self._slack.close(_id(who), everything=True)
             self.tokens.append(token)
             if role and instance and self._log_in(role[0], token):
-                self._open_tunnel(instance[0], request_id)
+                self._open_tunnel(who, instance[0], request_id)
                 return
         raise GaveUpError(f"{request_id} gave no token that works")
 
@@ -183,11 +183,11 @@ class People:
             return self._log_in(info.user, info.password)
         return True
 
-    def _open_tunnel(self, instance_id: str, request_id: str) -> None:
+    def _open_tunnel(self, who: str, instance_id: str, request_id: str) -> None:
         document = next(each.name for each in self.world.sessions.documents if each.name.endswith(LOCATION))
         try:
             self.world.sessions.handle(
-                "StartSession", {"Target": instance_id, "DocumentName": document, "Reason": request_id}, ""
+                "StartSession", {"Target": instance_id, "DocumentName": document, "Reason": request_id}, who
             )
         except Exception as error:  # the stand-in's refusals have a code and no common name
             if not hasattr(error, "code"):

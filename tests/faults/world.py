@@ -20,7 +20,6 @@ from local.aws_calls import AwsCall
 from local.ec2_delays import Ec2Delays
 from local.identities import access_key_of
 from local.lambdas import LambdaContext, Lambdas
-from local.shells import principal_of
 from local.ssm.server import Instance
 from local.workspace import TICK
 from tests.faults.aws import Answer, Aws, ask_dynamo, ask_moto, read_form
@@ -74,7 +73,7 @@ class World:
             find_instance=lambda wanted: next((each for each in self.instances() if each.instance_id == wanted), None),
             list_instances=self.instances,
             targets={},
-            caller=principal_of,
+            caller=_principal_of,
             clock=self.now,
             boot_seconds=BOOT_SECONDS,
         )
@@ -424,3 +423,8 @@ def _plain(typed: Any) -> Any:
     if typed.type == "L":
         return [_plain(each) for each in typed.value]
     return {"N": int, "NULL": lambda _: None}.get(typed.type, lambda value: value)(typed.value)
+
+
+def _principal_of(who: str) -> str:
+    """The AWS identity with which somebody opens tunnels, as the catalogue has it."""
+    return f"arn:aws:sts::{seed.ACCOUNT}:assumed-role/Developer/{who or 'functions'}@example.com"

@@ -205,4 +205,7 @@ _NEEDS: dict[tuple[str, str], Callable[[Flat, World], Iterator[Request]]] = {
         "rds:DescribeDBInstances", "rds", lambda given: "db:" + given.get("DBInstanceIdentifier", "*")
     ),
     ("rds-db", "connect"): _connect,
+    ("execute-api", "Invoke"): _on("execute-api:Invoke", "execute-api", lambda given: given["Resource"]),
+    # Asks for no right (SAR names none that could be denied).
+    ("sts", "GetCallerIdentity"): lambda *_: iter(()),
 }

@@ -7,8 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from local.aws_calls import AwsCall
-from local.identities import WORKSPACE_KEY, function_of
-from local.shells import PEOPLE, principal_of
+from local.identities import WORKSPACE_KEY, find_identity, function_of
 from tests.privileges.actions import requests_of
 from tests.privileges.calls import line_of, write_calls
 from tests.privileges.evaluator import Request, Statement, is_allowed
@@ -93,8 +92,9 @@ def _functions() -> dict[str, str]:
 
 
 def _person_of(access_key_id: str) -> str | None:
-    session = principal_of(access_key_id).rpartition("/")[2]
-    return session if session.partition("@")[0] in PEOPLE else None
+    """The name of a role's session: people's roles and pipelines' have the policy that the stack makes for them."""
+    found = find_identity(access_key_id)
+    return found.arn.rpartition("/")[2] if found else None
 
 
 def _as_person(request: Request, person: str | None) -> Request:

@@ -5,9 +5,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from moto import mock_aws
 
+from local.api_gateway import API_ID
 from local.aws_calls import AwsCall
-from local.identities import WORKSPACE_KEY, access_key_of
+from local.identities import WORKSPACE_KEY, access_key_of, assume_role
 from tests.privileges.judge import Judge
 from tests.privileges.suite import is_whole
 
@@ -37,18 +39,29 @@ def test_what_a_policy_grants_is_allowed_and_noted() -> None:
         (access_key_of("APIHandler"), "UpdateItem", "dynamodb"),
         (access_key_of("CheckGrantEnd"), "DeleteItem", "dynamodb"),
         (access_key_of("CheckGrantEnd"), "Scan", "dynamodb"),
-        (access_key_of("CheckGrantEnd"), "GetCallerIdentity", "sts"),
+        (access_key_of("CheckGrantEnd"), "GetParameter", "ssm"),
         (access_key_of("NoFunction"), "UpdateItem", "dynamodb"),
-        ("AKIALOCALALICE000000", "UpdateItem", "dynamodb"),
         ("AKIAEXAMPLESTRANGER0", "UpdateItem", "dynamodb"),
     ],
 )
 def test_everything_else_is_refused_and_kept(key: str, operation: str, service: str) -> None:
-    """The endpoint and grants, an action too many, a call that nobody thought of, and keys of people and strangers."""
+    """The endpoint and grants, an action too many, a call that nobody thought of, and keys of strangers."""
     refusal, judging = judge(key, operation, GRANT, service)
 
     assert [refusal] == judging.refusals
     assert refusal
+
+
+@mock_aws
+def test_people_may_call_the_api_and_no_service_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the one policy that the stack makes for them."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    alice = assume_role("Developer", "alice@example.com")["aws_access_key_id"]
+    invoked = {"Resource": f"{API_ID}/api/GET/v1/locations"}
+
+    assert judge(alice, "Invoke", invoked, "execute-api")[0] is None
+    assert judge(alice, "Invoke", {"Resource": f"{API_ID}/api/POST/slack/events"}, "execute-api")[0]
+    assert judge(alice, "UpdateItem", GRANT)[0]
 
 
 def test_whoever_drives_the_workspace_may_do_everything() -> None:

@@ -12,6 +12,7 @@ from moto import mock_aws
 from chalicelib.aws.clients import client
 from chalicelib.domain.catalogue import Catalogue, load_catalogue
 from chalicelib.domain.errors import SettingsError
+from chalicelib.domain.people import Person
 from chalicelib.domain.permissions import PermissionLevel
 from chalicelib.domain.roles import person_role
 from chalicelib.domain.session_documents import AWS_DOCUMENT, document_name
@@ -91,9 +92,25 @@ def test_only_one_s_own_channel() -> None:
     assert not may("ssmmessages:OpenDataChannel", arn_of("ssm", "session/AROAEXAMPLE:bob@example.com-0123456789"))
 
 
+@pytest.mark.parametrize(
+    ("resource", "expected"),
+    [
+        ("local/api/GET/v1/locations", True),
+        ("local/api/DELETE/v1/requests/R-ABC234", True),
+        ("local/api/POST/slack/events", False),
+        ("local/other/GET/v1/locations", False),
+        ("another/api/GET/v1/locations", False),
+    ],
+)
+def test_only_the_signed_routes_of_this_api(resource: str, expected: bool) -> None:
+    """Slack's route is not signed, and another API is another's."""
+    assert expected is may("execute-api:Invoke", arn_of("execute-api", resource))
+
+
 def test_nothing_else_is_allowed() -> None:
     """Whoever adds an action here has to say so twice."""
     expected = {"ssm:StartSession", "ssm:TerminateSession", "ssm:ResumeSession", "ssmmessages:OpenDataChannel"}
+    expected |= {"execute-api:Invoke"}
 
     assert expected == {action for statement in policy_of(user_policy("prod")) for action in statement.actions}
 
@@ -126,13 +143,20 @@ def seed(rds: Any, kind: str) -> str:
 
 
 @pytest.mark.parametrize("kind", ["cluster", "instance"])
-@pytest.mark.parametrize(("name", "levels"), [("alice", "rwo"), ("carol", "r")])
-def test_a_person_s_policy_names_exactly_their_users(
-    rds: Any, capsys: pytest.CaptureFixture[str], kind: str, name: str, levels: str
+@pytest.mark.parametrize("token", ["local", "modal"])
+@pytest.mark.parametrize(("name", "levels"), [("alice", "rwo"), ("carol", "r"), ("release-pipeline", "rw")])
+def test_a_policy_names_exactly_the_users_of_whom_it_is_for(
+    rds: Any, capsys: pytest.CaptureFixture[str], kind: str, token: str, name: str, levels: str
 ) -> None:
-    """One for each level that they may ask for, by the resource id, with no star."""
-    resource, catalogue = seed(rds, kind), a_catalogue(kind=kind)
-    location, person = catalogue.require_location("my-aurora-location"), catalogue.people[name]
+    """One for each level that the person or machine may ask for, by the resource id, with no star.
+
+    Where people get their tokens in Slack it is for the terminal client.
+    """
+    resource, catalogue = seed(rds, kind), a_catalogue(kind=kind, token=token)
+    location, person = (
+        catalogue.require_location("my-aurora-location"),
+        catalogue.people.get(name) or Person.machine(name),
+    )
 
     status = print_policy(location, name, catalogue=catalogue, rds=rds)
 
@@ -152,20 +176,20 @@ def test_a_person_s_policy_names_exactly_their_users(
     ("name", "token", "advice"),
     [
         ("alcie", "local", "Did you mean 'alice'?"),
-        ("zoe", "local", "Add them to [people] first."),
-        ("alice", "modal", "people get its tokens in Slack"),
-        ("dave", "local", "may not ask for any access"),
+        ("zoe", "local", "Add them to [people], or a machine to [machines], first."),
+        ("dave", "modal", "may not ask for any access to my-aurora-location, .* Name them in 'who' of a level"),
+        ("nightly-report", "modal", "Write its rules under [locations.my-aurora-location.machines.nightly-report] in"),
     ],
 )
-def test_who_needs_no_policy_is_told_why(rds: Any, name: str, token: str, advice: str) -> None:
-    """And RDS is not asked for a database that would not matter."""
+def test_who_gets_no_policy_is_told_why(rds: Any, name: str, token: str, advice: str) -> None:
+    """Whoever is not listed, and whoever may have nothing."""
     text = EXAMPLE.read_text(encoding="utf-8").replace('who = "*"', 'who = ["alice", "bob", "carol"]')
     text = text.replace('token = "modal"', f'token = "{token}"').replace(
         "[people]", '[people]\ndave = { slack = "U0DAVE" }', 1
     )
+    text += '[machines.nightly-report]\nrole = "arn:aws:iam::123456789012:role/NightlyReport"\n'
     catalogue = load_catalogue(text, file="catalogue.toml")
-    if name == "dave":
-        seed(rds, "cluster")
+    seed(rds, "cluster")
 
     with pytest.raises(SettingsError, match=advice.replace("[", r"\[").replace("?", r"\?")):
         print_policy(catalogue.require_location("my-aurora-location"), name, catalogue=catalogue, rds=rds)

@@ -9,6 +9,7 @@ from moto.ec2.models import ec2_backends
 
 from deployment.user_policy import user_policy
 from local import seed
+from local.api_gateway import API_ID
 from local.stack import IMAGE, STACK, STAGE
 from tests.privileges.evaluator import Statement, read_policy, resolve
 
@@ -41,6 +42,7 @@ NAMES: Mapping[str, str] = {
     "Ledger.Arn": arn_of("dynamodb", f"table/{seed.TABLE}"),
     "SlackSecret": arn_of("secretsmanager", f"secret:{seed.SECRET}"),
     "IssueToken.Arn": arn_of("lambda", "function:IssueToken"),
+    "RestAPI": API_ID,
     "BastionRole.Arn": arn_of("iam", "role/BastionRole"),
     "AuditLog.Arn": arn_of("logs", f"log-group:{AUDIT_LOG}:*"),
     **{f"{logical_id(each)}LogGroup.Arn": arn_of("logs", f"log-group:{logical_id(each)}:*") for each in FUNCTIONS},

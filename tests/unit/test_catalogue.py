@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from chalicelib.domain.catalogue import Catalogue, load_catalogue
 from chalicelib.domain.errors import CatalogueError, UnknownLocationError
 from chalicelib.domain.locations import BastionGroup, DatabaseKind, Isolation, SessionDocument, TokenSource
-from tests.factories import READ, WRITE, a_catalogue, a_location
+from chalicelib.domain.people import Person
+from tests.factories import OPERATE, READ, WRITE, a_catalogue, a_location
 from tests.strategies import RULE
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "catalogue.toml"
@@ -141,6 +142,47 @@ class TestTheExample:
         assert self.catalogue.find_person(team="T0EXAMPLE", slack="U0STRANGER") is None
 
 
+class TestMachinesOfTheExample:
+    """The pipeline of docs/catalogue.toml."""
+
+    catalogue = TestTheExample.catalogue
+    machine = Person.machine("release-pipeline")
+
+    def test_it_is_found_by_any_session_of_its_role(self) -> None:
+        """Its sessions are named by whoever starts the pipeline."""
+        arn = "arn:aws:sts::123456789012:assumed-role/ReleasePipeline/GitHubActions"
+
+        assert self.machine == self.catalogue.find_caller(arn)
+        assert self.machine == self.catalogue.find_listed(self.machine)
+
+    def test_it_has_rules_of_its_own(self) -> None:
+        """Of each level that it is offered; what is offered to everybody is not."""
+        location = self.catalogue.require_location("my-aurora-location")
+        read, write = location.find_rule(READ, self.machine), location.find_rule(WRITE, self.machine)
+        assert read is not None
+        assert write is not None
+
+        assert (True, 900) == (read.automatic, read.cap_seconds)
+        assert (False, {"carol"}, 1, 900, None) == (
+            write.automatic,
+            write.approvers,
+            write.needed,
+            write.cap_seconds,
+            write.break_glass,
+        )
+        assert location.find_rule(OPERATE, self.machine) is None
+
+    def test_a_person_calls_as_the_same_person_as_in_slack(self) -> None:
+        """By Identity Center's role and their own user name."""
+        arn = "arn:aws:sts::123456789012:assumed-role/AWSReservedSSO_Dev_0123456789abcdef/bob@example.com"
+
+        assert self.catalogue.find_person(team="T0EXAMPLE", slack="U0BOB") == self.catalogue.find_caller(arn)
+
+    def test_the_roles_with_fixed_session_names_are_read(self) -> None:
+        """Besides Identity Center's."""
+        assert {"Developer"} == self.catalogue.fixed_session_names
+
+
 class TestBudget:
     def test_the_example_has_one(self) -> None:
         """Three dollars a month."""
@@ -258,6 +300,15 @@ class TestProvisioners:
 DATABASE = 'database = "orders"'
 RULE_LINE = 'r = { who = "*", approvers = ["bob"] }'
 RULE_KEY = "locations.orders.levels.r"
+CI = 'role = "arn:aws:iam::123456789012:role/Ci"'
+CI_KEY = "locations.orders.machines.ci.r"
+MACHINE_RULE = '\n[locations.orders.machines.ci]\nr = { approvers = ["bob"] }\n'
+USER = "arn:aws:iam::123456789012:user/x"
+
+
+def machine(*lines: str, name: str = "ci") -> str:
+    """The plain catalogue with a machine."""
+    return "\n".join((PLAIN, f"[machines.{name}]", *lines, ""))
 
 
 @pytest.mark.parametrize(
@@ -326,6 +377,32 @@ RULE_KEY = "locations.orders.levels.r"
         (changed('["bob"] }', '["bob"], hours = "Mon-Fri 19:00-07:00 UTC" }'), f"{RULE_KEY}.hours", "start"),
         (changed('["bob"] }', '["bob"], break_glass = { who = ["eve"] } }'), f"{RULE_KEY}.break_glass.who", "'eve'"),
         (changed('["bob"] }', '["bob"], break_glass = {} }'), f"{RULE_KEY}.break_glass.who", "is missing"),
+        ("[machines]\n" + PLAIN, "machines", "is empty"),
+        (machine("role = 1"), "machines.ci.role", "must be text, not int"),
+        (machine('role = "ci"'), "machines.ci.role", "does not look like one"),
+        (machine('role = "arn:aws:iam::*:role/Ci"'), "machines.ci.role", "does not look like one"),
+        (machine('role = "arn:aws:sts::123456789012:assumed-role/Ci/x"'), "machines.ci.role", "look like one"),
+        (machine(CI, 'levels = "r"'), "machines.ci.levels", "is not a key"),
+        (machine(CI, name="bob"), "machines.bob", "is the name of somebody in [people]"),
+        (machine(CI, name="Ci"), "machines.Ci", "is no name"),
+        (machine(CI) + "[machines.cd]\n" + CI.replace("/Ci", "/x/Ci"), "machines.cd.role", "is the role of 'ci'"),
+        (machine(CI).replace('"U0BOB"', '"U0BOB", aws = ["*/Ci/*"]'), "machines.ci.role", "is a role of 'bob' too"),
+        (PLAIN.replace('"U0BOB"', f'"U0BOB", aws = ["{USER}"]').replace('"U0ALICE"', f'"U0ALICE", aws = ["{USER}"]'),
+            "people.bob.aws", "could be 'alice' as well"),
+        (PLAIN + MACHINE_RULE, "locations.orders.machines.ci", "is no machine of [machines]"),
+        (machine(CI) + "\n[locations.orders.machines]", "locations.orders.machines", "is empty"),
+        (machine(CI) + MACHINE_RULE.replace("r =", "x ="), "locations.orders.machines.ci.x", "is not a key"),
+        (machine(CI) + "\n[locations.orders.machines.ci]", "locations.orders.machines.ci", "offers no level"),
+        (machine(CI) + MACHINE_RULE.replace('["bob"]', '["ci"]'), f"{CI_KEY}.approvers", "is called 'ci'"),
+        (machine(CI) + MACHINE_RULE.replace('["bob"]', '["bob"], who = "*"'), f"{CI_KEY}.who", "is not a key"),
+        (machine(CI) + MACHINE_RULE.replace('["bob"]', '["bob"], break_glass = { who = ["bob"] }'),
+            f"{CI_KEY}.break_glass", "is not a key"),
+        (machine(CI) + MACHINE_RULE.replace('["bob"]', '["bob"], needed = 2'), f"{CI_KEY}.approvers", "need fewer"),
+        (machine(CI).replace('who = "*"', 'who = ["ci"]'), f"{RULE_KEY}.who", "nobody in [people] is called 'ci'"),
+        ("[api]\n" + PLAIN, "api.fixed_session_names", "is missing"),
+        ('[api]\nfixed_session_names = "Dev"\n' + PLAIN, "api.fixed_session_names", "a list of texts"),
+        ('[api]\nfixed_session_names = ["Dev*"]\n' + PLAIN, "api.fixed_session_names", "is no role's name"),
+        ("[api]\nfixed_session_names = []\nx = 1\n" + PLAIN, "api.x", "is not a key"),
         (changed('[bastions.main]\nsubnets = ["subnet-a"]', "[bastions]"), "bastions", "is empty"),
     ],
 )  # fmt: skip  # one mistake a line

@@ -73,13 +73,3 @@ def test_the_verbs_can_be_listed_before_anything_is_installed() -> None:
 
     assert (0, "") == (done.returncode, done.stderr)
     assert {"package", "deploy", "destroy", "doctor", "location", "manifest", "audit"} <= set(done.stdout.split())
-
-
-def test_a_right_to_connect_is_printed_only_where_people_make_their_own_tokens(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """Elsewhere it would be a right that nobody needs."""
-    status = main(["location", "policy", "my-aurora-location", "alice", "--locations", EXAMPLE])
-
-    assert 1 == status
-    assert 'token = "local"' in capsys.readouterr().err

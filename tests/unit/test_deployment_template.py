@@ -209,6 +209,18 @@ def test_a_function_is_told_what_its_code_reads(function: str) -> None:
     assert {f"DRAWBRIDGE_{word}" for word in read} == set(function_settings(logical_id(function)))
 
 
+def test_the_api_reads_what_its_function_is_told() -> None:
+    """It is answered by the function that answers Slack."""
+    read = {
+        word
+        for name in ("list_requests", "ask_access", "show_request", "end_request")
+        for word in _Reader().reads("api", name)
+    }
+
+    assert {"STATE_MACHINE", "STAGE", "TABLE"} <= read
+    assert {f"DRAWBRIDGE_{word}" for word in read} <= set(function_settings("APIHandler"))
+
+
 def test_the_reader_of_code_finds_settings() -> None:
     """Otherwise the test above would hold for anything."""
     assert {"TABLE", "SLACK_SECRET", "STATE_MACHINE"} <= _Reader().reads("slack", "slack_events")
@@ -498,16 +510,20 @@ def test_the_vpc_is_the_one_that_the_catalogue_names() -> None:
 
 def test_the_outputs_are_ours() -> None:
     """One name for each thing, and none of Chalice's."""
-    assert ["ApiUrl", "AuditLogName", "SlackSecretName", "TableName", "UserPolicyArn", "WorkflowArn"] == sorted(
+    assert ["ApiAddress", "AuditLogName", "SlackSecretName", "TableName", "UserPolicyArn", "WorkflowArn"] == sorted(
         completed()["Outputs"]
     )
 
 
-def test_slack_may_call_one_route_only() -> None:
-    """The API's permission names it."""
-    source = properties(completed(), "APIHandlerInvokePermission")["SourceArn"]["Fn::Sub"]
+@pytest.mark.parametrize(
+    ("permission", "routes"),
+    [("APIHandlerInvokePermission", "/*/POST/slack/events"), ("SignedInvokePermission", "/*/*/v1/*")],
+)
+def test_the_gateway_may_call_for_these_routes_only(permission: str, routes: str) -> None:
+    """One permission for the route that Slack calls, and one for those that callers sign."""
+    source = properties(completed(), permission)["SourceArn"]["Fn::Sub"]
 
-    assert source.endswith("/*/POST/slack/events")
+    assert source.endswith(routes)
 
 
 def test_the_given_template_is_left_as_it_was() -> None:

@@ -102,7 +102,7 @@ def what_is_prepared(*, may_sleep: bool) -> str:
 def listed(people: Collection[Person]) -> str:
     """People, each of whom is notified by a new message that holds this."""
     in_order = sorted(people, key=lambda person: person.name)
-    return some_of((mention(person.slack) for person in in_order), separator=" ")
+    return some_of((mention(person.person_id) for person in in_order), separator=" ")
 
 
 def _verdict_blocks(request: AccessRequest, record: DecisionRecord | None) -> list[Block]:

@@ -126,7 +126,7 @@ def refresh_button() -> Block:
 
 
 def _confirm_write(request: AccessRequest) -> Block:
-    who = mention(request.person.slack)
+    who = mention(request.person.person_id)
     if request.extends:
         allows = f"This lets {who} change data in {bold(request.location)} for longer."
         return confirmation("Extend write access", allows, yes="Approve", no="Back")

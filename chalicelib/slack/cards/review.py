@@ -43,7 +43,7 @@ def review_card(*, request: AccessRequest, review: ReviewRecord, approvers: Coll
 def review_reminder(*, request: AccessRequest, review: ReviewRecord, approvers: Collection[Person]) -> Message:
     """What stands beside the card until somebody has judged."""
     said = (
-        f"{mention(request.person.slack)} broke the glass for *{request.level.word}* access to"
+        f"{mention(request.person.person_id)} broke the glass for *{request.level.word}* access to"
         f" {bold(request.location)}, and nobody has reviewed it. The review is due {day_and_time_of(review.due_at)}."
     )
     return Message(
@@ -74,13 +74,13 @@ def reviewed_card(*, request: AccessRequest, review: ReviewRecord) -> Message:
 def took(request: AccessRequest) -> str:
     """Who broke the glass for what."""
     return (
-        f"{mention(request.person.slack)} broke the glass: *{request.level.word}* access to {bold(request.location)}"
+        f"{mention(request.person.person_id)} broke the glass: *{request.level.word}* access to {bold(request.location)}"
         f" for {describe_duration(request.duration_seconds)}, without waiting."
     )
 
 
 def _everybody(people: Collection[Person]) -> Iterator[Block]:
     """All of them, not just the first: whoever is not mentioned is not told."""
-    mentions = [mention(person.slack) for person in sorted(people, key=lambda person: person.name)]
+    mentions = [mention(person.person_id) for person in sorted(people, key=lambda person: person.name)]
     for start in range(0, len(mentions), _MENTIONED_A_BLOCK):
         yield section(" ".join(mentions[start : start + _MENTIONED_A_BLOCK]))

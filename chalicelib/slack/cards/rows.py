@@ -12,11 +12,11 @@ from chalicelib.domain.policy import PolicyAnswer, PolicyOutcome
 from chalicelib.domain.records import RequestRecord
 from chalicelib.slack.blocks import (
     Block,
+    as_start,
     bold,
     count_of,
     day_and_time_of,
     escape,
-    mention,
     section,
     time_of,
     version_of,
@@ -32,7 +32,7 @@ from chalicelib.slack.cards.buttons import (
     show_token_button,
 )
 from chalicelib.slack.cards.review import took
-from chalicelib.slack.cards.wording import access, asked_access, progress, reason_block, summary
+from chalicelib.slack.cards.wording import access, asked_access, asker, progress, reason_block, summary
 
 _OUTCOMES = {
     Outcome.FINISHED: "ended",
@@ -50,7 +50,7 @@ def to_decide_row(record: RequestRecord) -> list[Block]:
     so_far = f" {progress(request, decisions)}." if decisions is not None and decisions.decisions else ""
     version = decisions.version if decisions is not None else 0
     return [
-        section(f"{mention(request.person.slack)} asks {asked_access(request)}.{so_far} {request.request_id}"),
+        section(f"{asker(request)} asks {asked_access(request)}.{so_far} {request.request_id}"),
         reason_block(request.reason),
         row("decide", request.request_id, version, *decide_buttons(request, primary=False)),
     ]
@@ -112,8 +112,7 @@ def offer_line(offer: Offer) -> str:
 def ended_line(ended: EndedRequest) -> str:
     """A request that is over, and how."""
     request = ended.request
-    words = summary(request)
-    return f"{words[:1].upper()}{words[1:]}: {_OUTCOMES[ended.outcome]} {day_and_time_of(ended.ended_at)}. {request.request_id}"
+    return f"{as_start(summary(request))}: {_OUTCOMES[ended.outcome]} {day_and_time_of(ended.ended_at)}. {request.request_id}"
 
 
 def _how(outcome: PolicyOutcome) -> str:

@@ -8,6 +8,7 @@ from chalicelib.domain.endings import Ending, Outcome
 from chalicelib.domain.requests import AccessRequest, describe_request
 from chalicelib.slack.blocks import (
     Block,
+    as_start,
     bold,
     day_and_time_of,
     escape,
@@ -34,7 +35,12 @@ def summary(request: AccessRequest) -> str:
 
 def asks(request: AccessRequest) -> str:
     """Who asks for what, for a notification."""
-    return f"{mention(request.person.slack)} asks for {summary(request)}"
+    return f"{asker(request)} asks for {summary(request)}"
+
+
+def asker(request: AccessRequest) -> str:
+    """Who asks, as the start of a sentence."""
+    return as_start(mention(request.person.person_id))
 
 
 def access(request: AccessRequest) -> str:
@@ -59,7 +65,7 @@ def asked_blocks(request: AccessRequest, environment: str | None) -> list[Block]
     if request.extends:
         facts["extends"] = escape(request.extends)
     return [
-        section(f"{mention(request.person.slack)} asks {asked_access(request)}"),
+        section(f"{asker(request)} asks {asked_access(request)}"),
         fields(**facts),
         reason_block(request.reason),
     ]

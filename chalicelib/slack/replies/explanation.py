@@ -61,7 +61,7 @@ def _who_decides(outcome: PolicyOutcome) -> Iterator[Block]:
         yield literal(outcome.reason)
     elif outcome.answer is PolicyAnswer.NEEDS_APPROVAL:
         people = sorted(outcome.approvers, key=lambda person: person.name)
-        yield section(f"Who can approve now: {some_of(mention(person.slack) for person in people) or 'nobody'}")
+        yield section(f"Who can approve now: {some_of(mention(person.person_id) for person in people) or 'nobody'}")
 
 
 def _rule_fields(rule: LevelRule) -> Block:
