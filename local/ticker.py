@@ -6,10 +6,7 @@ from threading import Event, Lock, Thread
 
 
 class Ticker(Thread):
-    """Calls each of `calls` every `interval_seconds`, first after one interval; errors are logged and kept in `errors`.
-
-    Whoever holds `pause` is undisturbed: no round is under way, and none begins.
-    """
+    """Calls each of `calls` every `interval_seconds`, first after one, never while somebody holds `pause`; keeps `errors`."""
 
     def __init__(self, interval_seconds: float, calls: Sequence[Callable[[], object]]) -> None:
         super().__init__(name="local-aws ticker", daemon=True)
@@ -19,15 +16,12 @@ class Ticker(Thread):
     def run(self) -> None:
         while not self._stopping.wait(self._interval_seconds):
             with self.pause:
-                self._round()
-
-    def _round(self) -> None:
-        for call in self._calls:
-            try:
-                call()
-            except Exception as error:  # a schedule goes on, whatever its functions do
-                logging.getLogger(__name__).exception("a scheduled call failed")
-                self.errors.append(error)
+                for call in self._calls:
+                    try:
+                        call()
+                    except Exception as error:  # a schedule goes on, whatever its functions do
+                        logging.getLogger(__name__).exception("a scheduled call failed")
+                        self.errors.append(error)
 
     def stop(self) -> None:
         """Return once the round under way has ended; no other begins."""
