@@ -22,7 +22,7 @@ def spoke_template(complete: Template, *, stage: str, provisioner: str, catalogu
     resources: Template = {
         name: _without_rights_on(elsewhere, copy.deepcopy(complete["Resources"][name]))
         for function in DATABASE_FUNCTIONS
-        for name in (function, f"{function}Role", f"{function}LogGroup")
+        for name in (function, f"{function}Role", f"{function}LogGroup", f"{function}NeedsAttention")
     }
     for function in DATABASE_FUNCTIONS:
         log = {"Fn::Sub": f"/drawbridge/${{Stage}}/{provisioner}/{function}"}

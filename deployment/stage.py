@@ -10,7 +10,7 @@ from chalicelib.domain.catalogue import Catalogue
 from chalicelib.domain.locations import MAIN_PROVISIONER
 from deployment.account import Account, DeploymentError, find_account
 from deployment.location import read_catalogue
-from deployment.stacks import Stack, Stacks
+from deployment.stacks import STAGE_TAG, Stack, Stacks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,13 +48,14 @@ def find_stage(name: str, *, catalogue_file: str, stacks: Stacks, account: Accou
     """What there is of a stage. Raises CatalogueError and DeploymentError."""
     catalogue = read_catalogue(catalogue_file)
     others = {group.provisioner for group in catalogue.bastions.values()} - {MAIN_PROVISIONER}
-    return Stage(
-        name=name,
-        account=account,
-        catalogue_file=catalogue_file,
-        catalogue=catalogue,
-        stacks={each: stacks.find(stack_name(name, each)) for each in (MAIN_PROVISIONER, *sorted(others))},
-    )
+    found = {each: stacks.find(stack_name(name, each)) for each in (MAIN_PROVISIONER, *sorted(others))}
+    for stack in filter(None, found.values()):
+        if (owner := stack.tags.get(STAGE_TAG, name)) != name:
+            raise DeploymentError(
+                f"The stack {stack.name} belongs to the stage {owner}, whose catalogue has a provisioner of that name. "
+                f"Nothing was done. Choose another name than {name} for this stage, or another provisioner."
+            )
+    return Stage(name=name, account=account, catalogue_file=catalogue_file, catalogue=catalogue, stacks=found)
 
 
 def find_home(catalogue: Catalogue) -> Account:

@@ -27,6 +27,8 @@ _FUNCTION = "AWS::Serverless::Function"
 _NAMES = "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:drawbridge-${Stage}"
 _LONGEST_FUNCTION_NAME = 64
 _LOG_DAYS = 90
+_NEEDS_ATTENTION = ("broke", "a listener failed", "not set up", "audit line not written*", "users without a grant")
+"""What a function writes where a person must look; a CloudWatch filter on each, ``*`` stands for anything."""
 _PLACE = re.compile(r"\$\{(\w+)Arn\}")
 _ROUTED = re.compile(r"\$\{DatabaseFunctions\}-\{\}-(\w+)")
 _SKIPPED = {
@@ -114,7 +116,7 @@ def finished(template: Template, *, stage: str, vpc: str | None) -> Template:
 
 
 def _complete_function(name: str, function: Template) -> Template:
-    """Say what is the same for each function; returns its log group by logical id."""
+    """Say what is the same for each function; returns its log group, and what watches it, by logical id."""
     function["Metadata"] = skipped(**_SKIPPED)
     function["Properties"] |= {
         "CodeUri": {"Bucket": {"Ref": "ArtifactBucket"}, "Key": {"Ref": "ArtifactKey"}},
@@ -128,7 +130,22 @@ def _complete_function(name: str, function: Template) -> Template:
             "Type": "AWS::Logs::LogGroup",
             "Properties": {"LogGroupName": {"Fn::Sub": f"/drawbridge/${{Stage}}/{name}"}, "RetentionInDays": _LOG_DAYS},
             "Metadata": skipped(CKV_AWS_158="Holds no secret; a key of our own costs $1 a month."),
-        }
+        },
+        f"{name}NeedsAttention": {
+            "Type": "AWS::Logs::MetricFilter",
+            "Condition": "HasAlarms",
+            "Properties": {
+                "LogGroupName": {"Ref": f"{name}LogGroup"},
+                "FilterPattern": "{ " + " || ".join(f'$.message = "{each}"' for each in _NEEDS_ATTENTION) + " }",
+                "MetricTransformations": [
+                    {
+                        "MetricNamespace": {"Fn::Sub": "Drawbridge/${Stage}"},
+                        "MetricName": "NeedsAttention",
+                        "MetricValue": "1",
+                    }
+                ],
+            },
+        },
     }
 
 

@@ -2,25 +2,26 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 
 
 class Ticker(Thread):
-    """Calls each of `calls` every `interval_seconds`, first after one interval; errors are logged and kept in `errors`."""
+    """Calls each of `calls` every `interval_seconds`, first after one, never while somebody holds `pause`; keeps `errors`."""
 
     def __init__(self, interval_seconds: float, calls: Sequence[Callable[[], object]]) -> None:
         super().__init__(name="local-aws ticker", daemon=True)
         self._interval_seconds, self._calls, self._stopping = interval_seconds, calls, Event()
-        self.errors: list[Exception] = []
+        self.pause, self.errors = Lock(), list[Exception]()
 
     def run(self) -> None:
         while not self._stopping.wait(self._interval_seconds):
-            for call in self._calls:
-                try:
-                    call()
-                except Exception as error:  # a schedule goes on, whatever its functions do
-                    logging.getLogger(__name__).exception("a scheduled call failed")
-                    self.errors.append(error)
+            with self.pause:
+                for call in self._calls:
+                    try:
+                        call()
+                    except Exception as error:  # a schedule goes on, whatever its functions do
+                        logging.getLogger(__name__).exception("a scheduled call failed")
+                        self.errors.append(error)
 
     def stop(self) -> None:
         """Return once the round under way has ended; no other begins."""

@@ -30,7 +30,7 @@ from local.ssm.server import Instance, SessionManager
 from local.ticker import Ticker
 
 HOUSEKEEPING = ("StopIdleBastions", "ReconcileGrants")
-SHORT = {"ACCESS": 8, "APPROVAL_WAIT": 60, "PREPARATION": 60, "IDLE_GRACE": 0, "STOP_SETTLING": 1, "LEASE_MARGIN": 30}
+SHORT = {"ACCESS": 10, "APPROVAL_WAIT": 60, "PREPARATION": 60, "IDLE_GRACE": 0, "STOP_SETTLING": 1, "LEASE_MARGIN": 30}
 """Seconds, by the names of the default durations."""
 TICK = {"version": "0", "id": "local", "detail-type": "Scheduled Event", "source": "aws.events", "detail": {}}
 TICK |= {"account": seed.ACCOUNT, "time": "2026-01-01T00:00:00Z", "region": seed.REGION, "resources": []}
@@ -137,9 +137,9 @@ class Workspace:
         )
         parts.enter_context(environment(settings))
         self.handlers |= stack.name_functions(load_functions(), loaded)
-        ticker = Ticker(0.5, [partial(self.aws.invoke, name, TICK) for name in HOUSEKEEPING])
-        ticker.start()
-        parts.callback(ticker.stop)
+        self.schedule = Ticker(0.5, [partial(self.aws.invoke, name, TICK) for name in HOUSEKEEPING])
+        self.schedule.start()
+        parts.callback(self.schedule.stop)
 
     def find_failure(self) -> str | None:
         """A sentence about a part that ended by itself, if one did."""

@@ -24,6 +24,7 @@ GAPS: Mapping[str, str] = {
     "AWS::ApiGateway::Stage": "has no deployment",
     "AWS::CloudWatch::Alarm": "passed over",
     "AWS::Lambda::EventInvokeConfig": "passed over",
+    "AWS::Logs::MetricFilter": "passed over",
 }
 """Types of the stack that moto's CloudFormation does not make, and why."""
 

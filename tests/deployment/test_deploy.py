@@ -82,6 +82,17 @@ class TestStack:
         assert "  1/11  Ledger  AWS::DynamoDB::Table  made" in run.saw
         assert "ApiAddress: https://abc123.execute-api.eu-west-1.amazonaws.com/api" in run.saw
 
+    def test_a_name_that_is_another_stages_is_refused(self, world: World) -> None:
+        """The stage prod-far would take the stack in which the stage prod has its provisioner far."""
+        client("cloudformation").create_stack(
+            StackName=f"drawbridge-{STAGE}",
+            TemplateBody=json.dumps({"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}),
+            Tags=[{"Key": "drawbridge:stage", "Value": "another"}],
+        )
+
+        with pytest.raises(DeploymentError, match="belongs to the stage another"):
+            world.deploy()
+
     def test_the_stack_bears_the_stage(self, world: World) -> None:
         """By which everything of it is found again."""
         world.deploy()

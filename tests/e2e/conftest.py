@@ -14,8 +14,8 @@ from tests.privileges.judge import Judge
 from tests.privileges.midnight import Midnight
 
 LOCATIONS = ("my-aurora-location", "my-reports-location")
-USUAL = {"ACCESS": 6, "IDLE_GRACE": 2}
-"""Grants last long enough for a test to look at them."""
+USUAL = {"ACCESS": 6, "IDLE_GRACE": 2, "APPROVAL_WAIT": 600}
+"""Grants last long enough for a test to look at them, and nobody's request times out while a busy machine gets to it."""
 PATIENCE_SECONDS = 15.0
 """How long Slack waits for an answer here. Its own three would test the speed of the machine, which may be busy."""
 MORE_CATALOGUE = (Path(__file__).parent / "catalogue.toml").read_text(encoding="utf-8")

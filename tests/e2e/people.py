@@ -1,10 +1,12 @@
 """What people can do and see in a workspace, with bounded waits."""
 
 import json
+import os
 import re
 import threading
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeVar
 
 import boto3
@@ -121,7 +123,7 @@ class People:
     def audited(self, request_id: str) -> list[str]:
         """The names of the entries in a request's audit trail."""
         key = {":pk": {"S": f"AUDIT#{request_id}"}}
-        found = boto3.client("dynamodb").query(
+        found = _client("dynamodb").query(
             TableName=seed.TABLE, KeyConditionExpression="pk = :pk", ExpressionAttributeValues=key
         )
         return [item["event"]["S"] for item in found["Items"]]
@@ -160,7 +162,7 @@ class People:
         """The last state of a request's execution."""
 
         arn = self.workspace.state_machine.replace(":stateMachine:", ":execution:") + f":{request_id}"
-        stepfunctions: Any = boto3.client("stepfunctions")
+        stepfunctions = _client("stepfunctions")
 
         def last() -> str | None:
             if stepfunctions.describe_execution(executionArn=arn)["status"] == "RUNNING":
@@ -197,7 +199,17 @@ def said_in(view: dict[str, Any] | None) -> str:
 
 
 def _table() -> Table:
-    return Table(boto3.client("dynamodb"), seed.TABLE)
+    return Table(_client("dynamodb"), seed.TABLE)
+
+
+def _client(service: str) -> Any:
+    return _client_at(service, os.environ["AWS_ENDPOINT_URL"])
+
+
+@cache
+def _client_at(service: str, _endpoint: str) -> Any:
+    """Making one takes as long as ten calls, and a test waits by calling again and again."""
+    return boto3.client(service)
 
 
 def _is(part: dict[str, Any], action: str, request_id: str) -> bool:

@@ -10,33 +10,9 @@ import boto3
 import psycopg
 import pytest
 
-from local.story import Story
-from local.workspace import Workspace
 from tests.e2e.people import People, eventually, lines_of
 
 SHELLS = [found for name in ("sh", "bash", "dash", "zsh") if (found := shutil.which(name))]
-
-
-def test_the_whole_story_is_played(workspace: Workspace) -> None:
-    """Ask, self-approval refused, approval, tunnel, query, end, refusal and receipt, bastion stopped."""
-    told: list[str] = []
-    story = Story(workspace, told.append)
-
-    story.play()
-
-    steps = [
-        "asked",
-        "approval pressed",
-        "delivered",
-        "tunnel open",
-        "query answered",
-        "receipt",
-        "refused",
-        "bastion stopped",
-    ]
-    assert steps == list(story.marks)
-    assert "cannot decide your own request" in "\n".join(told)
-    assert "UPDATE 3" in "\n".join(told)
 
 
 def test_a_running_bastion_is_shared(people: People) -> None:

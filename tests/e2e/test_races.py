@@ -112,8 +112,8 @@ def test_extending_ending_and_expiry_in_one_second(people: People, orders: list[
     """E extends, N ends now, X is the end as it was: in every order the access ends once, and every card says so."""
     holders = dict(zip(("alice", "bob", "carol"), orders, strict=True))
     held = {who: people.ask(who, "my-reports-location r 6s") for who in holders}
-    for who, request_id in held.items():
-        people.ready(who, request_id)
+    for request_id in held.values():
+        eventually("the delivery", lambda: people.record(request_id).ready_card)  # noqa: B023 -- called at once
     said = {who: list[str]() for who in held}
     acting = [
         threading.Thread(target=_act_around_the_end, args=(people, who, held[who], holders[who], said[who]))

@@ -67,7 +67,7 @@ def quick_retries(workspace: Workspace) -> Iterator[None]:
 def test_each_call_of_a_life_may_fail(people: People, quick_retries: None, kinds: list[str]) -> None:
     """Ask, approve, deliver, extend, warn and end; ask and deny; take at once and review: all of it comes to its end."""
     with _failing(people, kinds) as faults:
-        lived = people.ask("alice", "shared-location w 20s a whole life")
+        lived = people.ask("alice", "shared-location w 2m a whole life")
         denied = people.ask("bob", "my-aurora-location w 5m to be denied")
         taken = people.ask("bob", "urgent-location w 6s everything burns --break-glass")
         people.decide("carol", lived)

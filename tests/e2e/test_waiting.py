@@ -32,7 +32,7 @@ def test_approvers_are_reminded_once_and_then_it_times_out(people: People) -> No
 
 def test_the_end_is_announced_and_can_be_put_off(people: People) -> None:
     """A fifth of a short grant before its end; one click there gives half an hour, and the warning has no buttons afterwards."""
-    request_id = people.ask("bob", "my-reports-location r 30s")
+    request_id = people.ask("bob", "my-reports-location r 45s")
     people.ready("bob", request_id)
     before = people.grant(request_id)
     eventually("the warning", lambda: people.direct("bob", request_id, "'extend_30'"))

@@ -50,6 +50,7 @@ def test_it_holds_its_functions_and_bastions_and_nothing_that_decides() -> None:
         "AWS::EC2::VPCEndpoint",
         "AWS::IAM::Role",
         "AWS::Logs::LogGroup",
+        "AWS::Logs::MetricFilter",
         "AWS::Serverless::Function",
     } == {each["Type"] for each in spoke()["Resources"].values()}
     assert {"BastionFarLaunchTemplate", "BastionFarTooLaunchTemplate"} == set(
@@ -99,13 +100,13 @@ def test_it_refers_to_nothing_outside_itself() -> None:
 
 
 def test_it_is_asked_only_for_its_own_databases() -> None:
-    """And for the stage, the archive and its VPC."""
+    """And for the stage, the archive, its VPC and whether somebody hears alarms."""
     parameters = spoke()["Parameters"]
 
     assert {"ClusterPrices", "ClusterStock"} == {
         name.removeprefix("Database").removesuffix("Port") for name in parameters if name.endswith("Port")
     }
-    assert {"Stage", "ArtifactBucket", "ArtifactKey", "Vpc", "InterfaceEndpoints"} == {
+    assert {"Stage", "ArtifactBucket", "ArtifactKey", "Vpc", "InterfaceEndpoints", "AlarmTopicEmail"} == {
         name for name in parameters if not name.startswith("Database")
     }
     assert "vpc-0fedcba9876543210" == parameters["Vpc"]["Default"]

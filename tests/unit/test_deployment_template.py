@@ -352,11 +352,12 @@ def test_what_costs_is_not_there_unless_asked_for() -> None:
 
 
 def test_an_address_for_alarms_makes_all_of_them() -> None:
-    """Executions that fail, run out of time or are stopped, and housekeeping that fails or is silent."""
+    """Executions that fail or are stopped, functions that fail or are silent, and lines that somebody must read."""
     given_ = Given(completed(), {"AlarmTopicEmail": "operator@example.com"})
     alarms = given_.of_type("AWS::CloudWatch::Alarm")
 
-    assert {"ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted", "Errors", "Invocations"} == {
+    executions = {"ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted"}
+    assert {*executions, "Errors", "Invocations", "NeedsAttention"} == {
         alarm["MetricName"] for alarm in alarms.values()
     }
     assert all([{"Ref": "AlarmTopic"}] == alarm["AlarmActions"] for alarm in alarms.values())

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from slack_bolt import BoltRequest, BoltResponse
 
-from chalicelib.slack.app import CurrentApp, SignedRequest, has_readable_timestamp
+from chalicelib.slack.app import CurrentApp, SignedRequest, has_readable_signature
 
 
 class _App:
@@ -85,19 +85,36 @@ def test_an_interaction_is_read_from_its_payload() -> None:
     assert payload == SignedRequest(body=urlencode({"payload": json.dumps(payload)}), headers={}).body
 
 
-@pytest.mark.parametrize("body", ["{", "payload={", "payload=[]", "payload=1", "payload=%22x%22"])
+@pytest.mark.parametrize("body", ["{", "payload={", "payload=[]", "payload=1", "payload=%22x%22", '{"a":' * 10_000, "payload=" + "[" * 10_000])
 def test_what_holds_no_fields_is_refused(body: str) -> None:
     """ValueError, which the endpoint answers with 400."""
     with pytest.raises(ValueError, match=r"."):
         SignedRequest(body=body, headers={})
 
 
-def _timestamps() -> Iterator[tuple[str, bool]]:
-    yield from (("1795237377", True), ("0", True))
-    yield from ((text, False) for text in ("", "soon", "1e9", "-1", "1.5", "１２３", " 1"))
+_DIGEST = "v0=" + "0a" * 32
 
 
-@pytest.mark.parametrize(("text", "is_readable"), list(_timestamps()))
-def test_only_plain_digits_are_a_time(text: str, is_readable: bool) -> None:
-    """bolt would answer anything else with an error of its own."""
-    assert is_readable == has_readable_timestamp({"x-SLACK-request-TIMESTAMP": text})
+def _signatures() -> Iterator[tuple[str, str, bool]]:
+    yield from (("1795237377", _DIGEST, True), ("0", _DIGEST, True))
+    for text in ("", "soon", "1e9", "-1", "1.5", "１２３", "²", " 1", "1\n", "9" * 5000):
+        yield text, _DIGEST, False
+    for digest in ("", "v0=", "v0=é", f"{_DIGEST}\n", _DIGEST[:-1], _DIGEST.upper(), f"\x80{_DIGEST}", f"{_DIGEST}0"):
+        yield "1795237377", digest, False
+
+
+@pytest.mark.parametrize(("at", "digest", "is_readable"), list(_signatures()))
+def test_only_plain_digits_are_a_time_and_only_a_digest_is_a_signature(at: str, digest: str, is_readable: bool) -> None:
+    """bolt would answer some others with an error of its own, and with an apology to whoever sent them."""
+    headers = {"x-SLACK-request-TIMESTAMP": at, "X-Slack-Signature": digest}
+
+    assert is_readable == has_readable_signature(headers)
+
+
+@pytest.mark.parametrize("missing", ["X-Slack-Request-Timestamp", "X-Slack-Signature"])
+def test_what_is_not_signed_has_no_readable_signature(missing: str) -> None:
+    """Both belong to it."""
+    headers = {"X-Slack-Request-Timestamp": "1795237377", "X-Slack-Signature": _DIGEST}
+    del headers[missing]
+
+    assert not has_readable_signature(headers)
