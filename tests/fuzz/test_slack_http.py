@@ -55,9 +55,39 @@ LARGE_BODIES = {
     "request ids": "R-ABC234" * (LARGEST // 8),
 }
 FIELDS = (
-    *("type", "user", "user_id", "team", "team_id", "enterprise", "enterprise_id", "is_enterprise_install", "authorizations"),
-    *("event", "channel", "channel_id", "view", "message", "container", "actions", "api_app_id", "token", "function_data"),
-    *("bot_access_token", "response_url", "command", "payload", "ssl_check", "challenge", "context_team_id", "message_ts"),
+    *(
+        "type",
+        "user",
+        "user_id",
+        "team",
+        "team_id",
+        "enterprise",
+        "enterprise_id",
+        "is_enterprise_install",
+        "authorizations",
+    ),
+    *(
+        "event",
+        "channel",
+        "channel_id",
+        "view",
+        "message",
+        "container",
+        "actions",
+        "api_app_id",
+        "token",
+        "function_data",
+    ),
+    *(
+        "bot_access_token",
+        "response_url",
+        "command",
+        "payload",
+        "ssl_check",
+        "challenge",
+        "context_team_id",
+        "message_ts",
+    ),
 )
 # Header lines that a stranger could send; each stands where the right one stood.
 HEADERS = (
