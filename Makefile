@@ -96,12 +96,16 @@ test-postgres: $(VENV)/.tests ## Run the database tests on PostgreSQL 16 and 18,
 test-package: $(DEPLOY_VENV)/.packaging $(CHECKOV_VENV)/.checkov ## Run the tests of packaging and deploying, on the Python that does both
 	@$(DEPLOY_VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile tests/deployment
 
-test-faults: $(VENV)/.tests ## Run the tests of the fault harness, with a small sample and every planted bug
+test-faults: $(VENV)/.tests ## Run the tests of the fault harness, and a sample of faults for FAULT_SECONDS=60 of a processor, by SEED=
 	@$(RUN) -m pytest --numprocesses 2 --dist loadfile tests/faults
+	@$(RUN) -m tests.faults --pairs 300 --cpu-seconds $(or $(FAULT_SECONDS),60) $(if $(SEED),--seed $(SEED))
 
 faults: $(VENV)/.tests ## Break each call of the story in each way, in virtual time, and try the interleavings of leases and grants
 	@$(RUN) -m tests.faults $(or $(FAULTS),--all --pairs 300)
 	@$(RUN) -m tests.faults.explore --most $(or $(STATES),60000)
+
+load: $(VENV)/.tests ## Let two hundred people ask within a minute, in virtual time
+	@$(RUN) -m pytest -s tests/faults/load.py
 
 package: $(DEPLOY_VENV)/.deploy $(CHECKOV_VENV)/.checkov ## Build and check what STAGE=... puts on AWS; STAGE=example needs no catalogue
 	@$(DEPLOY) package $(GIVEN) $(ARGUMENTS)
@@ -129,6 +133,7 @@ bench: $(VENV)/.tests ## Measure, as ratios within one run
 	@$(RUN) -m benchmarks.time_to_connect
 	@$(RUN) -m benchmarks.provision_and_revoke
 	@$(RUN) -m benchmarks.slack_acks
+	@$(RUN) -m benchmarks.throughput
 	@$(RUN) -m benchmarks.monthly_cost
 
 pins: $(VENV)/bin/uv ## Compile the pinned requirements from pyproject.toml
@@ -142,4 +147,4 @@ pins: $(VENV)/bin/uv ## Compile the pinned requirements from pyproject.toml
 clean: ## Remove what was installed and built
 	rm -rf $(VENV) $(DEPLOY_VENV) $(CHECKOV_VENV) build .mypy_cache .ruff_cache
 
-.PHONY: help demo test chromium test-browser pictures test-postgres test-package test-faults faults package deploy destroy doctor format check bench pins clean
+.PHONY: help demo test chromium test-browser pictures test-postgres test-package test-faults faults load package deploy destroy doctor format check bench pins clean

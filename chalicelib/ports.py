@@ -141,7 +141,9 @@ class BastionLedger(Protocol):
         """Those of which the ledger knows, in the order of the names. Not a snapshot: each is read for itself."""
 
     def take_lease(self, name: str, request_id: str, *, until: datetime) -> bool:
-        """One write; False while the bastion is going down, or full of others' leases. Renewing is taking again."""
+        """One write; False while the bastion is going down, or full of others' leases. Renewing is taking again, and
+        never shortens.
+        """
 
     def release_lease(self, name: str, request_id: str, *, at: datetime) -> None: ...
 

@@ -333,7 +333,7 @@ class FakeBastionLedger(Interleaved):
             return False
         if len(bastion.leases) >= LEASES_PER_BASTION and request_id not in bastion.leases:
             return False
-        leases = {**bastion.leases, request_id: until}
+        leases = {**bastion.leases, request_id: max(until, bastion.leases.get(request_id, until))}
         self._bastions[name] = _kept(replace(bastion, leases=leases, idle_since=None))
         self._did("take_lease")
         return True

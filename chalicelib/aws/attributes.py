@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from chalicelib.domain.payloads import PayloadError
+
 
 def to_attributes(values: Mapping[str, Any]) -> dict[str, Any]:
     """Each value with its type. TypeError for a kind that the ledger does not hold, such as a float or a set."""
@@ -10,7 +12,7 @@ def to_attributes(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def from_attributes(item: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of an item. TypeError for a kind that the ledger does not hold, ValueError for a number that is not whole."""
+    """The values of an item. PayloadError for a kind that the ledger does not hold, and for a number that is not whole."""
     return {name: _plain(value) for name, value in item.items()}
 
 
@@ -39,9 +41,16 @@ def _plain(attribute: Mapping[str, Any]) -> Any:
         case "BOOL" | "S":
             return value
         case "N":
-            return int(value)
+            return _whole(value)
         case "M":
             return from_attributes(value)
         case "L":
             return [_plain(each) for each in value]
-    raise TypeError(f"The ledger holds nothing of DynamoDB's type {kind}.")
+    raise PayloadError(f"The ledger holds nothing of DynamoDB's type {kind}.")
+
+
+def _whole(number: str) -> int:
+    try:
+        return int(number)
+    except ValueError as error:
+        raise PayloadError(f"The ledger holds no number such as {number[:40]}.") from error

@@ -162,5 +162,5 @@ def read_line(message: str) -> AuditLine | None:
         if type(number) is not int or number < 1 or not isinstance(said["trail"], str):
             return None
         return AuditLine(trail=said["trail"], number=number, hash=str(said["hash"]), kind=LineKind(said["is"]))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None

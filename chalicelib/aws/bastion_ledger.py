@@ -6,7 +6,7 @@ from datetime import datetime
 from chalicelib.aws.table import Item, Table, Write
 from chalicelib.defaults import LEASES_PER_BASTION
 from chalicelib.domain.bastions import CLOSED_TO_LEASES, Bastion
-from chalicelib.domain.payloads import from_payload, to_payload
+from chalicelib.domain.payloads import PayloadError, from_payload, to_payload
 
 _WRITTEN_APART = {"name", "leases", "idle_since"}
 
@@ -28,14 +28,18 @@ class DynamoBastionLedger:
         return [found[name] for name in names if name in found]
 
     def take_lease(self, name: str, request_id: str, *, until: datetime) -> bool:
-        """One write, refused while the bastion is stopping or terminating, or holds as many leases of others as it may."""
+        """One write, refused while the bastion is stopping or terminating, or holds as many leases of others as it may.
+
+        It writes nothing where the request's lease lasts as long already: what comes late never shortens one.
+        """
+        asked = to_payload(until)
         take = Write(
             key=_key(name),
             update="SET #leases.#request = :until REMOVE #idle_since",
             condition="attribute_exists(pk) AND NOT #state IN (:stopping, :terminating)"
-            " AND (size(#leases) < :most OR attribute_exists(#leases.#request))",
+            " AND ((attribute_not_exists(#leases.#request) AND size(#leases) < :most) OR #leases.#request < :until)",
             names={"request": request_id},
-            values={"until": to_payload(until), "most": LEASES_PER_BASTION}
+            values={"until": asked, "most": LEASES_PER_BASTION}
             | {state.value: state.value for state in CLOSED_TO_LEASES},
         )
         taken = self._table.write(take)
@@ -44,7 +48,7 @@ class DynamoBastionLedger:
                 Write(key=_key(name), item=to_payload(Bastion(name=name)), condition="attribute_not_exists(pk)")
             )
             taken = self._table.write(take)
-        return taken.is_done
+        return taken.is_done or (taken.item is not None and _holds(taken.item, request_id, asked))
 
     def release_lease(self, name: str, request_id: str, *, at: datetime) -> None:
         """Give a lease up; the bastion is idle from then on if it was the last."""
@@ -110,9 +114,17 @@ class DynamoBastionLedger:
         )
 
 
+def _holds(item: Item, request_id: str, asked: str) -> bool:
+    """Has the request a lease that lasts at least so long, on a bastion that is not going down? Instants as they are kept."""
+    return item["state"] not in CLOSED_TO_LEASES and item["leases"].get(request_id, "") >= asked
+
+
 def _key(name: str) -> tuple[str, str]:
     return f"BASTION#{name}", "BASTION"
 
 
 def _read(item: Item) -> Bastion:
-    return from_payload(Bastion, item)
+    bastion = from_payload(Bastion, item)
+    if item["pk"] != _key(bastion.name)[0]:
+        raise PayloadError(f"{item['pk']} names the bastion {bastion.name}")
+    return bastion

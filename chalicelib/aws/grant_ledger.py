@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from chalicelib.aws.table import Item, Table, Write
 from chalicelib.domain.errors import GrantEndingError
 from chalicelib.domain.grants import Grant, GrantState
-from chalicelib.domain.payloads import from_payload, to_payload
+from chalicelib.domain.payloads import PayloadError, read_field, to_payload
 
 _WATCHED = "GRANT"
+_COLUMNS = ("request_id", "state", "ends_at")
+"""What writes are conditioned by, beside the grant that says the same."""
 
 
 class DynamoGrantLedger:
@@ -86,4 +88,9 @@ def _item(grant: Grant) -> Item:
 
 
 def _read(item: Item) -> Grant:
-    return from_payload(Grant, item["grant"])
+    """Raises PayloadError, also for an item that says one thing here and another there."""
+    grant = read_field(Grant, item, "grant")
+    written = _item(grant)
+    if item["pk"] != _key(grant.facts.key)[0] or any(item.get(name) != written[name] for name in _COLUMNS):
+        raise PayloadError(f"{item['pk']} contradicts itself")
+    return grant

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from chalicelib.aws.table import Item, Table, Write, Written
 from chalicelib.domain.cards import CardReference
@@ -10,11 +10,14 @@ from chalicelib.domain.decisions import DecisionRecord, Verdict
 from chalicelib.domain.endings import Outcome
 from chalicelib.domain.errors import LedgerUnavailableError, UnknownRequestError
 from chalicelib.domain.overviews import EndedRequest
-from chalicelib.domain.payloads import from_payload, to_payload
+from chalicelib.domain.payloads import PayloadError, from_payload, read_field, to_payload
 from chalicelib.domain.preferences import Preferences
 from chalicelib.domain.records import CardName, FiledRequest, RequestRecord
 from chalicelib.domain.requests import AccessRequest, Origin, request_ids
 from chalicelib.domain.reviews import ReviewRecord
+
+_Value = TypeVar("_Value")
+_Owned = TypeVar("_Owned", AccessRequest, DecisionRecord, ReviewRecord)
 
 _SLOT = "slot:"
 _UNDECIDED = "DECISION"
@@ -73,11 +76,11 @@ class DynamoRequestLedger:
             ]
         )
         if not filing.is_done and filing.item is not None:
-            if filing.item["origin"] != origin_id:
+            if read_field(str, filing.item, "origin") != origin_id:
                 return None
             return FiledRequest(request=_read_request(filing.item))
         if not claiming.is_done:
-            slots = {name: value for name, value in (claiming.item or {}).items() if name.startswith(_SLOT)}
+            slots = _read_slots(claiming.item or {})
             if slot in slots:
                 return FiledRequest(standing_in_the_way=(slots[slot],), is_same_ask=True)
             return FiledRequest(standing_in_the_way=tuple(sorted(slots.values())))
@@ -164,12 +167,12 @@ class DynamoRequestLedger:
                 values={"at": to_payload(at)},
             )
         )
-        return _require(written.item).get("task_token")
+        return _find(str, _require(written.item), "task_token")
 
     def open_review(self, review: ReviewRecord) -> ReviewRecord:
         """Start the review if it has not started."""
         opened = self._open(_review_key(review.request_id), "review", _review_item(review))
-        return review if opened.is_done else from_payload(ReviewRecord, _require(opened.item)["review"])
+        return review if opened.is_done else _read_review(_require(opened.item))
 
     def replace_review(self, review: ReviewRecord) -> bool:
         """Write what a judgement made of the review, if nobody else was faster. A closed one waits for nobody."""
@@ -225,7 +228,7 @@ class DynamoRequestLedger:
     def open_request_ids(self, person_id: str) -> Sequence[str]:
         """The person's own requests that have not ended, by location and level."""
         item = self._table.find(*_person_key(person_id)) or {}
-        return [value for name, value in sorted(item.items()) if name.startswith(_SLOT)]
+        return [request_id for _, request_id in sorted(_read_slots(item).items())]
 
     def requests_to_decide(self) -> Sequence[str]:
         """Everybody's requests that wait for a decision, soonest end first."""
@@ -233,22 +236,22 @@ class DynamoRequestLedger:
 
     def requests_to_review(self) -> Sequence[str]:
         """Everybody's requests that wait for a review, soonest due first."""
-        return [item["review"]["request_id"] for item in self._table.watched(_UNREVIEWED)]
+        return [_read_review(item).request_id for item in self._table.watched(_UNREVIEWED)]
 
     def ended_requests(self, person_id: str, *, most: int) -> Sequence[EndedRequest]:
         """The person's last ended requests, newest first."""
         return [
-            from_payload(EndedRequest, item["ended"]) for item in self._table.query(f"HISTORY#{person_id}", last=most)
+            read_field(EndedRequest, item, "ended") for item in self._table.query(f"HISTORY#{person_id}", last=most)
         ]
 
     def ended_in(self, month: str) -> Sequence[EndedRequest]:
         """Everybody's requests that ended in a month, such as 2026-11 (UTC)."""
-        return [from_payload(EndedRequest, item["ended"]) for item in self._table.watched(f"{_MONTH}{month}")]
+        return [read_field(EndedRequest, item, "ended") for item in self._table.watched(f"{_MONTH}{month}")]
 
     def find_preferences(self, person_id: str) -> Preferences:
         """What the person gave last."""
         item = self._table.find(f"PERSON#{person_id}", "PREFERENCES")
-        return from_payload(Preferences, item["preferences"]) if item else Preferences()
+        return read_field(Preferences, item, "preferences") if item else Preferences()
 
     def keep_preferences(self, person_id: str, preferences: Preferences) -> None:
         """Remember what the person gave last."""
@@ -329,39 +332,51 @@ def _read_record(found: Iterable[Item]) -> RequestRecord | None:
     return RequestRecord(
         request=_read_request(items["REQUEST"]),
         decisions=_read_decision(decision) if "decision" in decision else None,
-        approval_token=decision.get("task_token"),
-        hold_token=hold.get("task_token"),
-        end_asked_at=_read_instant(hold, "end_asked_at"),
-        review=from_payload(ReviewRecord, review["review"]) if "review" in review else None,
-        review_token=review.get("task_token"),
-        asked_card=_read_card(decision, "asked"),
-        approval_card=_read_card(decision, "approval"),
-        ready_card=_read_card(hold, "ready"),
-        soon_card=_read_card(hold, "soon"),
-        review_card=_read_card(review, "review"),
-        told_end=_read_instant(hold, "told_end"),
-        warned_end=_read_instant(hold, "warned_end"),
-        told_instance=hold.get("told_instance"),
-        tell_tried_at=_read_instant(hold, "tell_tried_at"),
-        outcome=Outcome(items["REQUEST"]["outcome"]) if "outcome" in items["REQUEST"] else None,
-        is_reported=items["REQUEST"].get("reported", False),
+        approval_token=_find(str, decision, "task_token"),
+        hold_token=_find(str, hold, "task_token"),
+        end_asked_at=_find(datetime, hold, "end_asked_at"),
+        review=_read_review(review) if "review" in review else None,
+        review_token=_find(str, review, "task_token"),
+        asked_card=_find(CardReference, decision, _CARDS["asked"]),
+        approval_card=_find(CardReference, decision, _CARDS["approval"]),
+        ready_card=_find(CardReference, hold, _CARDS["ready"]),
+        soon_card=_find(CardReference, hold, _CARDS["soon"]),
+        review_card=_find(CardReference, review, _CARDS["review"]),
+        told_end=_find(datetime, hold, "told_end"),
+        warned_end=_find(datetime, hold, "warned_end"),
+        told_instance=_find(str, hold, "told_instance"),
+        tell_tried_at=_find(datetime, hold, "tell_tried_at"),
+        outcome=_find(Outcome, items["REQUEST"], "outcome"),
+        is_reported=bool(_find(bool, items["REQUEST"], "reported")),
     )
 
 
 def _read_request(item: Item) -> AccessRequest:
-    return from_payload(AccessRequest, item["request"])
+    return _own(item, read_field(AccessRequest, item, "request"))
 
 
 def _read_decision(item: Item) -> DecisionRecord:
-    return from_payload(DecisionRecord, item["decision"])
+    return _own(item, read_field(DecisionRecord, item, "decision"))
 
 
-def _read_card(item: Item, card: CardName) -> CardReference | None:
-    return from_payload(CardReference, item[_CARDS[card]]) if _CARDS[card] in item else None
+def _read_review(item: Item) -> ReviewRecord:
+    return _own(item, read_field(ReviewRecord, item, "review"))
 
 
-def _read_instant(item: Item, name: str) -> datetime | None:
-    return from_payload(datetime, item[name]) if item.get(name) is not None else None
+def _own(item: Item, value: _Owned) -> _Owned:
+    """What stands under its own request. PayloadError for another's."""
+    if item["pk"] != f"REQUEST#{value.request_id}":
+        raise PayloadError(f"{item['pk']} holds what belongs to {value.request_id}")
+    return value
+
+
+def _read_slots(item: Item) -> dict[str, str]:
+    return {name: from_payload(str, value, path=name) for name, value in item.items() if name.startswith(_SLOT)}
+
+
+def _find(kind: type[_Value], item: Item, name: str) -> _Value | None:
+    """What stands there, or None."""
+    return from_payload(kind, item[name], path=name) if item.get(name) is not None else None
 
 
 def _require(item: Item | None) -> Item:

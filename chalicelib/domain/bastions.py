@@ -153,6 +153,14 @@ def held_by(bastion: Bastion, grants: Iterable[Grant]) -> list[Grant]:
     ]
 
 
+def is_prepared_for(bastion: Bastion, grants: Iterable[Grant]) -> bool:
+    """Does a live grant that was not delivered yet have its lease on the bastion?"""
+    return any(
+        grant.state is GrantState.LIVE and grant.instance_id is None and grant.facts.request_id in bastion.leases
+        for grant in grants
+    )
+
+
 def unknown_instances(
     listed: Iterable[ListedInstance], *, known: Collection[str], now: datetime
 ) -> list[ListedInstance]:
@@ -193,6 +201,16 @@ def next_step_when_held(bastion: Bastion, status: InstanceStatus, now: datetime,
     if bastion.unreachable_since is None:
         return Step.NOTE_UNREACHABLE
     return Step.REBOOT if _is_older(bastion.unreachable_since, durations.unreachable, now) else Step.WAIT
+
+
+def next_step_when_prepared(bastion: Bastion, status: InstanceStatus, now: datetime, durations: Durations) -> Step:
+    """What housekeeping does about a bastion on which people wait: preparation launches and starts it by itself, but only
+    waits for its agent.
+    """
+    step = next_step_when_held(bastion, status, now, durations)
+    if step in {Step.NOTE_UNREACHABLE, Step.NOTE_REACHABLE, Step.REBOOT}:
+        return step
+    return next_step_when_idle(bastion, status, now, durations)
 
 
 def next_launch(bastion: Bastion, group: BastionGroup) -> Launch:

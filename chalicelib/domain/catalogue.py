@@ -98,7 +98,7 @@ def load_catalogue(text: str, *, file: str) -> Catalogue:
     """
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # what is too long or too deep for the parser is no error of its own
         raise CatalogueError(file=file, key="(the file)", reason=f"is not TOML: {error}") from error
     with _Table(document, file, "") as top:
         budget = top.dollars("budget") if top.has("budget") else None
@@ -395,10 +395,10 @@ class _Table:
         return value
 
     def dollars(self, key: str) -> float:
-        value = float(self._value(key, (int, float), "a number of dollars a month, such as 3"))
+        value: int | float = self._value(key, (int, float), "a number of dollars a month, such as 3")
         if not 0 < value <= _MAXIMUM_BUDGET:
             self.fail(key, f"must lie above 0 and up to {_MAXIMUM_BUDGET}")
-        return value
+        return float(value)
 
     def choice(self, key: str, kind: type[_Choice], *, default: _Choice) -> _Choice:
         return self._convert(key, kind, f"must be one of {', '.join(kind)}") if self.has(key) else default

@@ -139,6 +139,6 @@ def _refused(course: Course, *, is_end_asked: bool) -> tuple[Outcome, str] | Non
 def _message(cause: str) -> str:
     try:
         answer = json.loads(cause)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     return str(answer.get("errorMessage", "")) if isinstance(answer, Mapping) else ""

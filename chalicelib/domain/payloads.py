@@ -47,6 +47,20 @@ def from_payload(kind: type[_Value], payload: Any, *, path: str = "$") -> _Value
     return value
 
 
+def read_field(kind: type[_Value], payload: Any, path: str) -> _Value:
+    """Read the value of ``kind`` that stands at a path, such as ``policy.answer``. Raises PayloadError, also when none does."""
+    for name in path.split("."):
+        if not isinstance(payload, Mapping) or name not in payload:
+            raise PayloadError(f"{path} is missing")
+        payload = payload[name]
+    return from_payload(kind, payload, path=path)
+
+
+def find_field(kind: type[_Value], payload: Any, path: str) -> _Value | None:
+    """The same for a name at whose place null may stand, which is None."""
+    return None if isinstance(payload, Mapping) and payload.get(path, ...) is None else read_field(kind, payload, path)
+
+
 def _read(kind: Any, payload: Any, path: str) -> Any:
     if get_origin(kind) in {Union, types.UnionType}:
         return _read_optional(kind, payload, path)

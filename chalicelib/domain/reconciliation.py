@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from chalicelib.domain.decisions import Verdict
+from chalicelib.domain.decisions import DecisionRecord, Verdict, close_cancelled, close_unanswered
 from chalicelib.domain.endings import Purpose
 from chalicelib.domain.executions import Progress
 from chalicelib.domain.grants import Grant, GrantState, attempts_due, revocation_attempt
@@ -37,7 +37,14 @@ class End:
     reason: str
 
 
-Repair = Start | Wake | End
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloseQuestion:
+    """Record of a question that nobody asks any more that it is closed."""
+
+    closed: DecisionRecord
+
+
+Repair = Start | Wake | End | CloseQuestion
 
 
 def own_execution(request: AccessRequest) -> tuple[str, Purpose]:
@@ -79,6 +86,16 @@ def repair_review(record: RequestRecord, *, running: Collection[str], now: datet
         return None
     attempt = attempts_due(review.opened_at, now)
     return Start(name=f"{name}-{attempt}", purpose=Purpose.REVIEW) if attempt else None
+
+
+def repair_question(record: RequestRecord) -> CloseQuestion | None:
+    """What to do about a question that was opened after its request had ended: the write of somebody dead came late."""
+    decisions = record.decisions
+    if record.outcome is None or decisions is None or decisions.verdict is not Verdict.OPEN:
+        return None
+    return CloseQuestion(
+        closed=close_cancelled(decisions) if record.end_asked_at is not None else close_unanswered(decisions)
+    )
 
 
 def _hurry(record: RequestRecord, grant: Grant | None, objection: str | None, now: datetime) -> Repair | None:

@@ -12,7 +12,7 @@ from chalicelib.aws.auth_tokens import RdsAuthTokens
 from chalicelib.aws.clients import client
 from chalicelib.aws.secrets import read_slack_secrets
 from chalicelib.domain.endings import Course, Prepared, Purpose, StepError
-from chalicelib.domain.payloads import from_payload, to_payload
+from chalicelib.domain.payloads import find_field, read_field, to_payload
 from chalicelib.domain.receipts import ClosedTunnels, Receipt
 from chalicelib.functions import aws_collaborators as aws
 from chalicelib.functions.clock import now
@@ -46,8 +46,8 @@ _TOKEN_SECONDS = 15 * 60
 def request_approval(event: Any, context: Any) -> Any:
     """``{request_id, task_token}`` → nothing; the state waits for its token."""
     request_approval_verb.request_approval(
-        request_id=event["request_id"],
-        task_token=event["task_token"],
+        request_id=read_field(str, event, "request_id"),
+        task_token=read_field(str, event, "task_token"),
         catalogue=packed_catalogue(),
         durations=current_settings().durations,
         requests=aws.requests(),
@@ -55,7 +55,7 @@ def request_approval(event: Any, context: Any) -> Any:
         notifier=_notifier(),
         clock=now,
     )
-    _refresh_homes(event["request_id"])
+    _refresh_homes(read_field(str, event, "request_id"))
     return {}
 
 
@@ -64,8 +64,8 @@ def request_approval(event: Any, context: Any) -> Any:
 def remind_approvers(event: Any, context: Any) -> Any:
     """``{request_id, task_token}`` → nothing; the state waits for its token."""
     is_reminded = remind_approvers_verb.remind_approvers(
-        request_id=event["request_id"],
-        task_token=event["task_token"],
+        request_id=read_field(str, event, "request_id"),
+        task_token=read_field(str, event, "task_token"),
         requests=aws.requests(),
         executions=aws.executions(),
         notifier=_notifier(),
@@ -79,14 +79,14 @@ def remind_approvers(event: Any, context: Any) -> Any:
 def close_approval(event: Any, context: Any) -> Any:
     """``{request_id}`` → ``{verdict, reason}``."""
     closing = close_approval_verb.close_approval(
-        request_id=event["request_id"],
+        request_id=read_field(str, event, "request_id"),
         requests=aws.requests(),
         members=_members(),
         notifier=_notifier(),
         audit=aws.audit(),
         clock=now,
     )
-    _refresh_homes(event["request_id"])
+    _refresh_homes(read_field(str, event, "request_id"))
     return to_payload(closing)
 
 
@@ -95,8 +95,8 @@ def close_approval(event: Any, context: Any) -> Any:
 def announce_preparation(event: Any, context: Any) -> Any:
     """``{request_id, order}`` → ``{}``."""
     announce_preparation_verb.announce_preparation(
-        request_id=event["request_id"],
-        order=from_payload(DatabaseOrder, event["order"], path="order"),
+        request_id=read_field(str, event, "request_id"),
+        order=read_field(DatabaseOrder, event, "order"),
         requests=aws.requests(),
         notifier=_notifier(),
     )
@@ -108,8 +108,8 @@ def announce_preparation(event: Any, context: Any) -> Any:
 def deliver_connection(event: Any, context: Any) -> Any:
     """``{request_id, order}`` → ``{}``."""
     deliver_connection_verb.deliver_connection(
-        request_id=event["request_id"],
-        order=from_payload(DatabaseOrder, event["order"], path="order"),
+        request_id=read_field(str, event, "request_id"),
+        order=read_field(DatabaseOrder, event, "order"),
         stage=current_settings().stage,
         certificate_bundle=current_settings().certificate_bundle,
         requests=aws.requests(),
@@ -120,7 +120,7 @@ def deliver_connection(event: Any, context: Any) -> Any:
         audit=aws.audit(),
         clock=now,
     )
-    _refresh_homes(event["request_id"])
+    _refresh_homes(read_field(str, event, "request_id"))
     return {}
 
 
@@ -130,7 +130,7 @@ def tell_holder(event: Any, context: Any) -> Any:
     """``{request_id}`` → ``{}``."""
     settings = current_settings()
     tell_holder_verb.tell_holder(
-        request_id=event["request_id"],
+        request_id=read_field(str, event, "request_id"),
         stage=settings.stage,
         certificate_bundle=settings.certificate_bundle,
         durations=settings.durations,
@@ -139,7 +139,7 @@ def tell_holder(event: Any, context: Any) -> Any:
         notifier=_notifier(),
         clock=now,
     )
-    _refresh_homes(event["request_id"])
+    _refresh_homes(read_field(str, event, "request_id"))
     return {}
 
 
@@ -148,14 +148,14 @@ def tell_holder(event: Any, context: Any) -> Any:
 def request_review(event: Any, context: Any) -> Any:
     """``{request_id, task_token}`` → nothing; the state waits for its token."""
     request_review_verb.request_review(
-        request_id=event["request_id"],
-        task_token=event["task_token"],
+        request_id=read_field(str, event, "request_id"),
+        task_token=read_field(str, event, "task_token"),
         catalogue=packed_catalogue(),
         requests=aws.requests(),
         executions=aws.executions(),
         notifier=_notifier(),
     )
-    _refresh_homes(event["request_id"])
+    _refresh_homes(read_field(str, event, "request_id"))
     return {}
 
 
@@ -163,31 +163,32 @@ def request_review(event: Any, context: Any) -> Any:
 @observed
 def report_outcome(event: Any, context: Any) -> Any:
     """The document of an execution at its end → ``{outcome}``."""
-    purpose = Purpose(event["purpose"])
-    confirmation = event["extension"] if purpose is Purpose.EXTEND else event["confirmation"]
+    purpose = read_field(Purpose, event, "purpose")
+    is_extension = purpose is Purpose.EXTEND
+    confirmation = read_field(dict, event, "extension") if is_extension else read_field(dict, event, "confirmation")
     outcome = report_outcome_verb.report_outcome(
-        request_id=event["request_id"],
+        request_id=read_field(str, event, "request_id"),
         course=Course(
             purpose=purpose,
-            policy_answer=event["policy"]["answer"],
-            policy_reason=event["policy"]["reason"],
-            verdict=event["approval"]["verdict"],
-            verdict_reason=event["approval"]["reason"],
-            is_confirmed=confirmation["is_confirmed"],
-            confirmation_reason=confirmation["reason"],
-            bastion=from_payload(Prepared, event["prepared"]["bastion"], path="prepared.bastion"),
-            database_user=from_payload(Prepared, event["prepared"]["database_user"], path="prepared.database_user"),
-            failure=from_payload(StepError, event["failure"], path="failure"),
+            policy_answer=read_field(str, event, "policy.answer"),
+            policy_reason=read_field(str, event, "policy.reason"),
+            verdict=read_field(str, event, "approval.verdict"),
+            verdict_reason=read_field(str, event, "approval.reason"),
+            is_confirmed=read_field(bool, confirmation, "is_confirmed"),
+            confirmation_reason=read_field(str, confirmation, "reason"),
+            bastion=read_field(Prepared, event, "prepared.bastion"),
+            database_user=read_field(Prepared, event, "prepared.database_user"),
+            failure=read_field(StepError, event, "failure"),
         ),
-        receipt=from_payload(Receipt, event["receipt"], path="receipt") if event["receipt"] else None,
-        tunnels=from_payload(ClosedTunnels, event["tunnels"], path="tunnels"),
+        receipt=find_field(Receipt, event, "receipt"),
+        tunnels=read_field(ClosedTunnels, event, "tunnels"),
         requests=aws.requests(),
         grants=aws.grants(),
         notifier=_notifier(),
         audit=aws.audit(),
         clock=now,
     )
-    _refresh_homes(event["request_id"])
+    _refresh_homes(read_field(str, event, "request_id"))
     return {"outcome": outcome}
 
 
@@ -197,9 +198,9 @@ def issue_token(event: Any, context: Any) -> Any:
     """``{request_id, view_id, person_id}`` → ``{}``; the token goes to the open view and nowhere else."""
     settings = current_settings()
     issue_token_verb.issue_token(
-        request_id=event["request_id"],
-        view_id=event["view_id"],
-        person_id=event["person_id"],
+        request_id=read_field(str, event, "request_id"),
+        view_id=read_field(str, event, "view_id"),
+        person_id=read_field(str, event, "person_id"),
         stage=settings.stage,
         certificate_bundle=settings.certificate_bundle,
         durations=settings.durations,

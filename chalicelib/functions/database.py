@@ -5,7 +5,7 @@ from typing import Any
 from chalice import Blueprint
 
 from chalicelib.aws.auth_tokens import RdsAuthTokens
-from chalicelib.domain.payloads import from_payload, to_payload
+from chalicelib.domain.payloads import find_field, read_field, to_payload
 from chalicelib.domain.receipts import Strangers
 from chalicelib.functions.clock import now, pause
 from chalicelib.functions.packed_catalogue import packed_catalogue
@@ -23,7 +23,7 @@ blueprint = Blueprint(__name__)
 @observed
 def provision_database_user(event: Any, context: Any) -> Any:
     """``{request_id, order}`` → ``{}``."""
-    order = from_payload(DatabaseOrder, event["order"], path="order")
+    order = read_field(DatabaseOrder, event, "order")
     strangers = provision_database_user_verb.provision_database_user(
         order=order,
         catalogue=packed_catalogue(),
@@ -40,7 +40,7 @@ def provision_database_user(event: Any, context: Any) -> Any:
 @observed
 def revoke_access(event: Any, context: Any) -> Any:
     """``{request_id, order}`` → ``{receipt}``, null when nothing had been ordered."""
-    order = from_payload(DatabaseOrder, event["order"], path="order") if event["order"] is not None else None
+    order = find_field(DatabaseOrder, event, "order")
     receipt = revoke_access_verb.revoke_access(order=order, database=_database(order))
     return {"receipt": to_payload(receipt)}
 

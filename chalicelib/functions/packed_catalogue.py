@@ -17,8 +17,7 @@ def packed_catalogue() -> Catalogue:
 def _load(file: Path) -> Catalogue:
     try:
         text = file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise CatalogueError(
-            file=str(file.name), key="(the file)", reason=f"cannot be read: {error.strerror}"
-        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else error.reason
+        raise CatalogueError(file=str(file.name), key="(the file)", reason=f"cannot be read: {why}") from error
     return load_catalogue(text, file=file.name)

@@ -31,7 +31,7 @@ from chalicelib.functions.endpoint_acts import EndpointActs, audited
 from chalicelib.functions.packed_catalogue import packed_catalogue
 from chalicelib.observability import logger, redacted
 from chalicelib.settings import current_settings
-from chalicelib.slack.app import CurrentApp, SignedRequest, build_app, has_readable_timestamp
+from chalicelib.slack.app import CurrentApp, SignedRequest, build_app, has_readable_signature
 from chalicelib.slack.groups import SlackGroups
 from chalicelib.slack.homes import SlackHomes
 from chalicelib.slack.notifier import SlackNotifier
@@ -51,7 +51,7 @@ def slack_events() -> Response:
     """Everything that Slack sends. 401 for what is not signed, 400 for what cannot be read; nothing of either is logged."""
     request: Any = blueprint.current_request
     headers = dict(request.headers)
-    if not has_readable_timestamp(headers):
+    if not has_readable_signature(headers):
         return Response(body="", status_code=HTTPStatus.UNAUTHORIZED)
     try:
         signed = SignedRequest(body=request.raw_body.decode("utf-8"), headers=headers)

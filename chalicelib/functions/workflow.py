@@ -4,7 +4,7 @@ from typing import Any
 
 from chalice import Blueprint, Rate
 
-from chalicelib.domain.payloads import to_payload
+from chalicelib.domain.payloads import read_field, to_payload
 from chalicelib.functions import aws_collaborators as aws
 from chalicelib.functions.clock import now
 from chalicelib.functions.packed_catalogue import packed_catalogue
@@ -31,7 +31,7 @@ _HOUSEKEEPING_MINUTES = 5
 def check_policy(event: Any, context: Any) -> Any:
     """``{request_id}`` → ``{answer, reason, remind_seconds, wait_seconds}``: how long until a reminder, and after it."""
     outcome = check_policy_verb.check_policy(
-        request_id=event["request_id"],
+        request_id=read_field(str, event, "request_id"),
         catalogue=packed_catalogue(),
         durations=current_settings().durations,
         requests=aws.requests(),
@@ -54,7 +54,7 @@ def check_policy(event: Any, context: Any) -> Any:
 def warm_bastion(event: Any, context: Any) -> Any:
     """``{request_id}`` → ``{is_warming}``."""
     is_warming = warm_bastion_verb.warm_bastion(
-        request_id=event["request_id"],
+        request_id=read_field(str, event, "request_id"),
         catalogue=packed_catalogue(),
         durations=current_settings().durations,
         requests=aws.requests(),
@@ -71,7 +71,7 @@ def warm_bastion(event: Any, context: Any) -> Any:
 def confirm_approval(event: Any, context: Any) -> Any:
     """``{request_id}`` → ``{is_confirmed, reason}``."""
     confirmation = confirm_approval_verb.confirm_approval(
-        request_id=event["request_id"],
+        request_id=read_field(str, event, "request_id"),
         catalogue=packed_catalogue(),
         durations=current_settings().durations,
         requests=aws.requests(),
@@ -88,7 +88,7 @@ def confirm_approval(event: Any, context: Any) -> Any:
 def grant_extension(event: Any, context: Any) -> Any:
     """``{request_id}`` → ``{is_confirmed, reason}``."""
     confirmation = grant_extension_verb.grant_extension(
-        request_id=event["request_id"],
+        request_id=read_field(str, event, "request_id"),
         catalogue=packed_catalogue(),
         durations=current_settings().durations,
         requests=aws.requests(),
@@ -106,8 +106,8 @@ def grant_extension(event: Any, context: Any) -> Any:
 def find_database_instances(event: Any, context: Any) -> Any:
     """``{request_id, for_provisioning}`` → ``{order, provisioner}``: what to carry out, and whose functions are to."""
     order = find_database_instances_verb.find_database_instances(
-        request_id=event["request_id"],
-        for_provisioning=event["for_provisioning"],
+        request_id=read_field(str, event, "request_id"),
+        for_provisioning=read_field(bool, event, "for_provisioning"),
         requests=aws.requests(),
         grants=aws.grants(),
         directory=aws.directory(),
@@ -121,7 +121,7 @@ def find_database_instances(event: Any, context: Any) -> Any:
 def ensure_bastion_running(event: Any, context: Any) -> Any:
     """``{request_id}`` → ``{instance_id}``."""
     instance_id = ensure_bastion_running_verb.ensure_bastion_running(
-        request_id=event["request_id"],
+        request_id=read_field(str, event, "request_id"),
         catalogue=packed_catalogue(),
         durations=current_settings().durations,
         requests=aws.requests(),
@@ -138,8 +138,8 @@ def ensure_bastion_running(event: Any, context: Any) -> Any:
 def check_grant_end(event: Any, context: Any) -> Any:
     """``{request_id, end_now}`` → ``{is_ending, has_news, wait_seconds}``."""
     end = check_grant_end_verb.check_grant_end(
-        request_id=event["request_id"],
-        end_now=event["end_now"],
+        request_id=read_field(str, event, "request_id"),
+        end_now=read_field(bool, event, "end_now"),
         durations=current_settings().durations,
         requests=aws.requests(),
         grants=aws.grants(),
@@ -154,8 +154,8 @@ def check_grant_end(event: Any, context: Any) -> Any:
 def hold_access(event: Any, context: Any) -> Any:
     """``{request_id, task_token}`` → nothing; the state waits for its token."""
     hold_access_verb.hold_access(
-        request_id=event["request_id"],
-        task_token=event["task_token"],
+        request_id=read_field(str, event, "request_id"),
+        task_token=read_field(str, event, "task_token"),
         durations=current_settings().durations,
         requests=aws.requests(),
         grants=aws.grants(),
@@ -170,7 +170,7 @@ def hold_access(event: Any, context: Any) -> Any:
 def check_review(event: Any, context: Any) -> Any:
     """``{request_id}`` → ``{is_closed, wait_seconds}``."""
     review = check_review_verb.check_review(
-        request_id=event["request_id"],
+        request_id=read_field(str, event, "request_id"),
         catalogue=packed_catalogue(),
         requests=aws.requests(),
         audit=aws.audit(),
@@ -184,7 +184,7 @@ def check_review(event: Any, context: Any) -> Any:
 def close_tunnels(event: Any, context: Any) -> Any:
     """``{request_id}`` → ``{tunnels}``."""
     tunnels = close_tunnels_verb.close_tunnels(
-        request_id=event["request_id"],
+        request_id=read_field(str, event, "request_id"),
         catalogue=packed_catalogue(),
         requests=aws.requests(),
         grants=aws.grants(),

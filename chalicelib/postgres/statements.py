@@ -112,7 +112,7 @@ class RoleFacts:
     def _claims(self) -> dict[str, str]:
         try:
             claims = json.loads((self.comment or "").removeprefix(PROVISIONER))
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
         items = claims.items() if isinstance(claims, dict) else ()
         return {key: value for key, value in items if isinstance(value, str)}

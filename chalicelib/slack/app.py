@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
@@ -22,6 +23,10 @@ from chalicelib.slack.submissions import register_submissions
 
 _Secrets = TypeVar("_Secrets")
 _REREAD_SECONDS = 60
+_SIGNED_BY = {
+    "x-slack-request-timestamp": re.compile(r"[0-9]{1,12}"),
+    "x-slack-signature": re.compile(r"v0=[0-9a-f]{64}"),
+}
 
 
 def build_app(
@@ -115,24 +120,28 @@ class SignedRequest(BoltRequest):
     def __init__(self, *, body: str, headers: dict[str, str | Sequence[str]]) -> None:
         super().__init__(body="", headers=headers)
         self.raw_body, self.body = body, _read_fields(body)
-        self.context = build_context(self.context, self.body)
+        try:
+            self.context = build_context(self.context, self.body)
+        except (AttributeError, LookupError, TypeError) as error:  # bolt believes everybody, signed or not
+            raise ValueError("the body's fields are none of Slack's") from error
 
 
 def _read_fields(body: str) -> dict[str, Any]:
     form = dict(parse_qsl(body, keep_blank_values=True))
     text = body if body.startswith("{") else form.get("payload")
-    fields = form if text is None else json.loads(text)
+    try:
+        fields = form if text is None else json.loads(text)
+    except RecursionError as error:
+        raise ValueError("the body is too deep") from error
     if not isinstance(fields, dict):
         raise ValueError("the body holds no fields")  # noqa: TRY004  for the caller every unreadable body is alike
     return fields
 
 
-def has_readable_timestamp(headers: Mapping[str, str]) -> bool:
-    """Is the signature's time stamp a number? bolt fails on anything else instead of refusing it."""
-    return any(
-        name.lower() == "x-slack-request-timestamp" and value.isascii() and value.isdigit()
-        for name, value in headers.items()
-    )
+def has_readable_signature(headers: Mapping[str, str]) -> bool:
+    """Do time and signature look like Slack's? On some others bolt fails, and would apologise to a stranger."""
+    given = {name.lower(): value for name, value in headers.items()}
+    return all(pattern.fullmatch(given.get(name, "")) for name, pattern in _SIGNED_BY.items())
 
 
 def _is_ours(body: dict[str, Any], app_id: str, team: str) -> bool:

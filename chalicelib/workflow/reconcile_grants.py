@@ -10,11 +10,13 @@ from chalicelib.domain.errors import AccessError, LedgerUnavailableError, SlackU
 from chalicelib.domain.executions import Progress
 from chalicelib.domain.people import Person
 from chalicelib.domain.reconciliation import (
+    CloseQuestion,
     End,
     Repair,
     Start,
     Wake,
     is_seen_to,
+    repair_question,
     repair_request,
     repair_review,
 )
@@ -35,16 +37,17 @@ def reconcile_grants(
     audit: AuditTrail,
     clock: Clock,
 ) -> Sequence[str]:
-    """Repair each request that is open, untold, under review or whose grant is not gone. Returns the repairs in words.
+    """Repair each request that is open, untold, asked about, under review or whose grant is not gone.
 
-    A request that fails does not keep the others from their turn. Raises LedgerUnavailableError afterwards, with all of them.
+    Returns the repairs in words. A request that fails does not keep the others from their turn: raises LedgerUnavailableError
+    afterwards, with all of them.
     """
     open_grants = {grant.facts.request_id: grant for grant in grants.open_grants()}
-    reviews = frozenset(requests.requests_to_review())
+    questions, reviews = frozenset(requests.requests_to_decide()), frozenset(requests.requests_to_review())
     running = executions.running()
     objections = _find_objections([grant.facts.person for grant in open_grants.values()], catalogue, members, clock())
     repairs, failures = [], []
-    for record in requests.find_requests(sorted({*open_grants, *requests.unreported_requests(), *reviews})):
+    for record in requests.find_requests(sorted({*open_grants, *requests.unreported_requests(), *questions, *reviews})):
         request = record.request
         try:
             if request.request_id in open_grants or not record.is_reported:
@@ -52,8 +55,8 @@ def reconcile_grants(
                 grant, objection = open_grants.get(request.request_id), objections.get(request.person.person_id)
                 repair = repair_request(record, grant, progress=progress, objection=objection, now=clock())
                 repairs += _carry_out(repair, record, requests, executions, audit, clock())
-            repair = repair_review(record, running=running, now=clock())
-            repairs += _carry_out(repair, record, requests, executions, audit, clock())
+            for repair in (repair_review(record, running=running, now=clock()), repair_question(record)):
+                repairs += _carry_out(repair, record, requests, executions, audit, clock())
         except AccessError as error:
             failures.append(f"{request.request_id}: {error}")
     if failures:
@@ -118,5 +121,9 @@ def _carry_out(
             if record.hold_token is not None:
                 executions.wake(record.hold_token)
             done = f"{request_id} ended: its holder {reason}"
+        case CloseQuestion(closed=closed):
+            if not requests.replace_decision(closed):
+                return []
+            done = f"{request_id}: its question closed"
     audit.append(request_id, AuditEvent.REPAIRED, {"repair": done, "seen_at": now}, at=now)
     return [done]

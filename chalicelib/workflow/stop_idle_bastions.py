@@ -1,5 +1,5 @@
 """StopIdleBastions: on a schedule, end tunnels that no live grant explains, stop bastions that nobody holds, bring back those
-through which people work, and end instances that no bastion names.
+through which people work or are about to, and end instances that no bastion names.
 
 It looks at everything by pages, and at a single bastion only where something is to be done.
 """
@@ -19,8 +19,10 @@ from chalicelib.domain.bastions import (
     Step,
     bastion_names,
     held_by,
+    is_prepared_for,
     next_step_when_held,
     next_step_when_idle,
+    next_step_when_prepared,
     unknown_instances,
 )
 from chalicelib.domain.catalogue import Catalogue
@@ -63,11 +65,15 @@ def stop_idle_bastions(
     listed, open_tunnels, open_grants = host.list_instances(stage), tunnels.all_open_tunnels(), grants.open_grants()
     groups = {*catalogue.bastions, *(grant.facts.bastion for grant in open_grants)}
     standing = bastions.find_bastions([name for group in sorted(groups) for name in bastion_names(group)])
-    worked_through = {bastion.instance_id for bastion in standing if held_by(bastion, open_grants)}
+    needed = {
+        bastion.instance_id
+        for bastion in standing
+        if held_by(bastion, open_grants) or is_prepared_for(bastion, open_grants)
+    }
     running = {instance.instance_id for instance in listed if instance.ec2 == "running"}
     turn = _Turn(
         listed={instance.instance_id: instance for instance in listed},
-        online=host.find_online(running & worked_through),
+        online=host.find_online(running & needed),
         open_tunnels=open_tunnels,
         open_grants=open_grants,
         catalogue=catalogue,
@@ -117,7 +123,7 @@ class _Turn:
         if bastion.instance_id is not None and bastion.idle_since is None and len(bastion.leases) == expired:
             self.bastions.mark_idle(bastion.name, at=self.clock())
         held = held_by(bastion, self.open_grants)
-        bastion, is_connected = self._drive(bastion, is_held=bool(held), is_changed=bool(expired))
+        bastion, is_connected = self._drive(bastion, self._choose_plan(bastion), is_changed=bool(expired))
         return Housekeeping(
             bastion=bastion.name,
             state=str(bastion.state),
@@ -155,16 +161,20 @@ class _Turn:
             self.tunnels.end_tunnel(tunnel.session_id)
         return len(unexplained)
 
-    def _drive(self, bastion: Bastion, *, is_held: bool, is_changed: bool) -> tuple[Bastion, bool]:
+    def _choose_plan(self, bastion: Bastion) -> Plan:
+        if held_by(bastion, self.open_grants):
+            return next_step_when_held
+        return next_step_when_prepared if is_prepared_for(bastion, self.open_grants) else next_step_when_idle
+
+    def _drive(self, bastion: Bastion, look: Plan, *, is_changed: bool) -> tuple[Bastion, bool]:
         """The bastion afterwards, and whether it is connected. What needs nothing by the lists is not asked about."""
         listed = self.listed.get(bastion.instance_id or "")
         status = InstanceStatus(ec2=listed.ec2 if listed else None, is_connected=bastion.instance_id in self.online)
-        look: Plan = next_step_when_held if is_held else next_step_when_idle
         if is_changed or look(bastion, status, self.clock(), self.durations) not in {Step.WAIT, Step.READY}:
             _, bastion, status = drive_bastion(
                 name=bastion.name,
                 group=self.catalogue.bastions[bastion.group],
-                plan=self._plan_repair if is_held else next_step_when_idle,
+                plan=partial(self._plan_noted, look),
                 durations=self.durations,
                 bastions=self.bastions,
                 host=self.host,
@@ -172,9 +182,11 @@ class _Turn:
             )
         return bastion, status.is_connected
 
-    def _plan_repair(self, bastion: Bastion, status: InstanceStatus, now: datetime, durations: Durations) -> Step:
+    def _plan_noted(
+        self, look: Plan, bastion: Bastion, status: InstanceStatus, now: datetime, durations: Durations
+    ) -> Step:
         """The next step, written down if it is one that a holder may notice."""
-        step = next_step_when_held(bastion, status, now, durations)
+        step = look(bastion, status, now, durations)
         if step in REPAIRS:
             facts = {"step": step, "instance": bastion.instance_id, "generation": bastion.generation, "seen_at": now}
             self.audit.append(f"bastion {bastion.name}", AuditEvent.BASTION_REPAIRED, facts, at=now)

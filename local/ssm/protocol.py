@@ -75,7 +75,7 @@ def json_field(data: bytes, *path: str | int) -> Any:
         value = json.loads(data)
         for step in path:
             value = value[step]
-    except (ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise ProtocolError(f"{path} is missing in a message") from error
     return value
 

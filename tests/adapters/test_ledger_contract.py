@@ -22,7 +22,7 @@ from chalicelib.aws.request_ledger import DynamoRequestLedger
 from chalicelib.aws.table import WATCH_INDEX, Table, Write
 from chalicelib.defaults import LEASES_PER_BASTION
 from chalicelib.domain.audit import AuditEvent, AuditLine
-from chalicelib.domain.bastions import Bastion, BastionState
+from chalicelib.domain.bastions import CLOSED_TO_LEASES, Bastion, BastionState
 from chalicelib.domain.cards import CardReference
 from chalicelib.domain.decisions import Verdict
 from chalicelib.domain.endings import Outcome
@@ -846,6 +846,30 @@ class TestLeases:
             ledgers.bastions.take_lease("main", "R-FIRST2", until=NOON + minutes(later))
 
         assert {"R-FIRST2": NOON + minutes(90)} == ledgers.bastions.find_bastion("main").leases
+
+    def test_a_lease_is_never_shortened(self, ledgers: Ledgers) -> None:
+        """Whoever asks late for less, such as a try that was believed dead, takes nothing from what was asked since."""
+        for later in (90, 5):
+            assert ledgers.bastions.take_lease("main", "R-FIRST2", until=NOON + minutes(later))
+
+        assert {"R-FIRST2": NOON + minutes(90)} == ledgers.bastions.find_bastion("main").leases
+
+    def test_a_lease_may_be_asked_for_twice_by_a_finer_clock_than_the_ledgers(self, ledgers: Ledgers) -> None:
+        """What is kept is a part of a millisecond shorter than what was asked for, and is that lease all the same."""
+        until = NOON + timedelta(microseconds=1999)
+
+        assert [True, True] == [ledgers.bastions.take_lease("main", "R-FIRST2", until=until) for _ in range(2)]
+
+    @pytest.mark.parametrize("state", sorted(CLOSED_TO_LEASES))
+    def test_asking_for_less_is_no_lease_on_a_bastion_that_is_going_down(
+        self, ledgers: Ledgers, state: BastionState
+    ) -> None:
+        """Though one stands there, which only a stop that came too late can bring about."""
+        ledgers.bastions.take_lease("main", "R-FIRST2", until=NOON + minutes(90))
+        standing = ledgers.bastions.find_bastion("main")
+        ledgers.bastions.replace_bastion(standing, replace(standing, state=state), only_if_unleased=False)
+
+        assert not ledgers.bastions.take_lease("main", "R-FIRST2", until=NOON + minutes(5))
 
     @pytest.mark.parametrize("state", BastionState)
     def test_no_lease_is_given_on_a_bastion_that_is_going_down(self, ledgers: Ledgers, state: BastionState) -> None:

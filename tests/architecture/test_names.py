@@ -173,8 +173,10 @@ def _event_keys(function: str) -> set[tuple[str, ...]]:
     module = resolve_name(HANDLERS[function].rpartition(".")[0])
     source = ast.parse(inspect.getsource(module))
     definition = next(node for node in source.body if isinstance(node, ast.FunctionDef) and node.name == function)
-    taken = {ast.unparse(node) for node in ast.walk(definition) if isinstance(node, ast.Subscript)}
-    return {tuple(re.findall(r"\['(\w+)'\]", text)) for text in taken if text.startswith("event[")}
+    taken = [ast.unparse(node) for node in ast.walk(definition) if isinstance(node, ast.Call | ast.Subscript)]
+    assert not [text for text in taken if text.startswith("event[")]
+    fields = [re.fullmatch(r"(?:read|find)_field\(\w+, event, '([\w.]+)'\)", text) for text in taken]
+    return {tuple(field[1].split(".")) for field in fields if field}
 
 
 def _matched(kind: str) -> set[str]:

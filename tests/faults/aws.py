@@ -1,6 +1,7 @@
 """AWS for the functions of one world: boto3 past its network, the lean clients through a door on this machine.
 
-Behind both: moto, except for executions, invocations and SSM sessions, which live in virtual time.
+Behind both: moto, except for the ledger, which is computed, and for executions, invocations and SSM sessions, which live in
+virtual time.
 """
 
 import json
@@ -16,15 +17,16 @@ from uuid import uuid4
 
 from botocore.awsrequest import AWSPreparedRequest, HeadersDict
 from botocore.compat import HTTPHeaders
-from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
+from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 from botocore.parsers import create_parser
 from moto.core.botocore_stubber import BotocoreStubber
 from moto.core.exceptions import ServiceException
-from moto.dynamodb.responses import DynamoHandler
+from moto.logs.models import logs_backends
 from werkzeug.exceptions import HTTPException
 
 from local import seed
 from local.aws_calls import INVOKE
+from tests.faults.explore.dynamo import ModelDynamo
 from tests.faults.gate import Call, Fault, Killed, NoAnswer, Refused
 
 Answer = tuple[int, dict[str, str], bytes]
@@ -60,6 +62,7 @@ class Aws:
 
     def __init__(self, carry: Carry, through: Callable[[Call, Callable[[], Any]], Any]) -> None:
         self._carry, self._through = carry, through
+        self._parsed: dict[object, Any] = {}
 
     def before_call(self, model: Any, params: Any, context: Any, **_: Any) -> tuple[Any, Any] | None:
         """What botocore asks before it sends anything: the answer, so that it sends nothing."""
@@ -74,19 +77,12 @@ class Aws:
         except NoAnswer as silence:
             kind = ConnectionClosedError if silence.is_reset else ReadTimeoutError
             raise kind(endpoint_url=service) from None
-        described = {
-            "body": content,
-            "headers": HeadersDict(given),
-            "status_code": status,
-            "context": {"operation_name": model.name},
-        }
-        parser = create_parser(model.service_model.resolved_protocol)
-        parsed = parser.parse(described, model.output_shape)
-        if status >= 300:
-            shape = model.service_model.shape_for_error_code(parsed.get("Error", {}).get("Code", ""))
-            if shape is not None:
-                parsed |= parser.parse(described, shape)
-        return SimpleNamespace(status_code=status), parsed
+        if service == "dynamodb":
+            return SimpleNamespace(status_code=status), _read_dynamo(status, content)
+        read = (service, model.name, status, content)
+        if read not in self._parsed:
+            self._parsed[read] = _parse(model, status, given, content)
+        return SimpleNamespace(status_code=status), self._parsed[read]
 
     def call(
         self,
@@ -115,6 +111,23 @@ class Aws:
         return answer
 
 
+def _parse(model: Any, status: int, headers: dict[str, str], content: bytes) -> Any:
+    """An answer as botocore reads it."""
+    described = {
+        "body": content,
+        "headers": HeadersDict(headers),
+        "status_code": status,
+        "context": {"operation_name": model.name},
+    }
+    parser = create_parser(model.service_model.resolved_protocol)
+    parsed = parser.parse(described, model.output_shape)
+    if status >= 300:
+        shape = model.service_model.shape_for_error_code(parsed.get("Error", {}).get("Code", ""))
+        if shape is not None:
+            parsed |= parser.parse(described, shape)
+    return parsed
+
+
 def _refusal(service: str, fault: Fault) -> Answer:
     status = 400 if fault is Fault.THROTTLED else 500
     fallback = {Fault.THROTTLED: "ThrottlingException", Fault.SERVER_ERROR: "InternalFailure"}[fault]
@@ -129,24 +142,35 @@ def _refusal(service: str, fault: Fault) -> Answer:
 _moto = BotocoreStubber()
 
 
-class _Dynamo(DynamoHandler):
-    """moto's DynamoDB without its reading and writing of requests, which takes longer than all the rest."""
-
-    current_account, region = seed.ACCOUNT, seed.REGION
-
-    def carry_out(self, operation: str, body: bytes) -> bytes:
-        """Raises ServiceException or HTTPException for what is refused."""
-        self.body = json.loads(body)
-        action = _CAPITAL.sub(r"_\1", operation).lower().lstrip("_")
-        return json.dumps(getattr(self, action)().result).encode()
-
-
-def ask_dynamo(operation: str, headers: dict[str, str], body: bytes) -> Answer:
-    """What moto's DynamoDB makes of a request; a refusal, which changes nothing, in moto's own words."""
+def ask_dynamo(dynamo: ModelDynamo, operation: str, body: bytes) -> Answer:
+    """What DynamoDB makes of a request."""
     try:
-        return 200, {}, _Dynamo().carry_out(operation, body)
+        answer = getattr(dynamo, _CAPITAL.sub(r"_\1", operation).lower().lstrip("_"))(**json.loads(body))
+    except ClientError as refusal:
+        said: Any = dict(refusal.response)
+        error = said.pop("Error")
+        answer = {"__type": error["Code"], "message": error["Message"], **said}
+        return 400, {}, json.dumps(answer).encode()
+    return 200, {}, json.dumps(answer).encode()
+
+
+def _read_dynamo(status: int, content: bytes) -> Any:
+    """An answer of DynamoDB as botocore's parser reads it, of whose kinds of values the ledger has the plain ones alone."""
+    said = json.loads(content)
+    if status < 300:
+        return said
+    return {"Error": {"Code": said.pop("__type"), "Message": said.pop("message")}, **said}
+
+
+def ask_logs(headers: dict[str, str], body: bytes) -> Answer:
+    """What moto's CloudWatch Logs makes of a line, without its reading of requests; a refusal in moto's own words."""
+    asked, logs = json.loads(body), logs_backends[seed.ACCOUNT][seed.REGION]
+    try:
+        token, rejected = logs.put_log_events(asked["logGroupName"], asked["logStreamName"], asked["logEvents"])
     except (ServiceException, HTTPException):
-        return ask_moto("dynamodb", seed.REGION, "/", headers, body)
+        return ask_moto("logs", seed.REGION, "/", headers, body)
+    answer = {"nextSequenceToken": token} | ({"rejectedLogEventsInfo": rejected} if rejected else {})
+    return 200, {}, json.dumps(answer).encode()
 
 
 def ask_moto(service: str, region: str, path: str, headers: dict[str, str], body: bytes) -> Answer:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import boto3
-from moto.dynamodb.models import dynamodb_backends
 from moto.ec2.models import ec2_backends
 from moto.logs.models import logs_backends
 from moto.moto_api._internal.models import moto_api_backend
@@ -57,7 +56,7 @@ class Ground:
 
     def _start(self, parts: ExitStack) -> None:
         self.world: World | None = None
-        self.judge = Judge()
+        self.judge, self.judged = Judge(), set[int]()
         self.directory = Path(tempfile.mkdtemp(prefix="db-", dir="/tmp"))
         parts.callback(shutil.rmtree, self.directory, ignore_errors=True)
         parts.enter_context(logs_to(self.directory / "functions.log"))
@@ -139,7 +138,6 @@ class Ground:
 
     def clear(self) -> None:
         """As it was before the first world."""
-        dynamodb_backends[seed.ACCOUNT][seed.REGION].tables[seed.TABLE].items.clear()
         self._clear_instances()
         logs_backends[seed.ACCOUNT][seed.REGION].groups[seed.AUDIT_LOG].streams.clear()
         self.slack.forget()

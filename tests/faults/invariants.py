@@ -57,6 +57,7 @@ class Watch:
             self._bastions(),
             self._executions(),
             self._leftovers(),
+            self._questions(),
             self._objects(),
             self._secrets(),
             self._audit(),
@@ -203,6 +204,11 @@ class Watch:
         for item in world.rows("PERSON#"):
             if item.get("open_count", 0) or any(name.startswith("slot:") for name in item):
                 yield "a place among somebody's open requests is left over"
+
+    def _questions(self) -> Iterator[str]:
+        """No question is left open."""
+        if any(item.get("watch") == "DECISION" for item in self._world.rows("REQUEST#")):
+            yield "a question that nobody asks any more is left open"
 
     def _objects(self) -> Iterator[str]:
         """No object is lost."""

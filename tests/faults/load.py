@@ -1,47 +1,43 @@
 """Two hundred people ask within a minute and half of them are approved: as many requests end, and nothing is left over.
 
 `pytest -s tests/faults/load.py`: by its name it is part of no other run, because it takes minutes. In virtual time, so people
-keep their own pace however busy the machine is.
+keep their own pace however busy the machine is. `python -m tests.faults.load 25 50 100 200` says how time and calls grow.
 """
 
 import math
 import random
 import re
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from functools import partial
-from typing import ClassVar
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial, partialmethod
+from http.client import HTTPConnection
+from typing import Self
 
 import pytest
 
 from chalicelib.defaults import LEASES_PER_BASTION
-from local import seed
+from local import seed, strict_asl
+from local.functions import environment
 from local.slack.api import SlackUser
 from tests.faults.ground import Ground
 from tests.faults.invariants import Watch
 from tests.faults.play import Idleness
+from tests.faults.scheduler import Signal
 from tests.faults.stories import People
 from tests.faults.world import World
 
 CROWD, PER_LOCATION, PER_GROUP, SEED = 200, 10, 50, 20261121
-NAMES = [f"person{number:03}" for number in range(CROWD)]
-GROUPS = [f"crowd{number}" for number in range(CROWD // PER_GROUP)]
 ASKING_SECONDS, LONGEST_SECONDS = 60, 3600.0
+_PATIENCE_SECONDS = 3600
+_connect_for_some_time = HTTPConnection.connect
 
 
-def _catalogue() -> str:
-    """A location for ten people each, and a group of bastions for five locations each; carol decides everything."""
-    people = [f'[people.{name}]\nslack = "{_id(name)}"' for name in NAMES]
-    groups = [f'[bastions.{name}]\nsubnets = ["subnet-a", "subnet-b"]' for name in GROUPS]
-    locations = [
-        f'[locations.{_location(first)}]\ncluster = "my-aurora"\ndatabase = "depotpostgres"\nregion = "eu-west-1"\n'
-        f'environment = "prod"\nbastion = "{GROUPS[first // PER_GROUP]}"\nport = {57000 + first}\n'
-        f"[locations.{_location(first)}.levels]\n"
-        f'w = {{ who = {NAMES[first : first + PER_LOCATION]}, approvers = ["carol"], cap = "1h" }}'.replace("'", '"')
-        for first in range(0, CROWD, PER_LOCATION)
-    ]
-    return "\n" + "\n".join([*people, *groups, *locations]) + "\n"
+def _name(number: int) -> str:
+    return f"person{number:03}"
 
 
 def _id(name: str) -> str:
@@ -52,56 +48,104 @@ def _location(number: int) -> str:
     return f"crowded-{number // PER_LOCATION:02}"
 
 
+def _group(number: int) -> str:
+    return f"crowd{number // PER_GROUP}"
+
+
+def _catalogue(size: int) -> str:
+    """A location for ten people each, and a group of bastions for five locations each; carol decides everything."""
+    people = [f'[people.{_name(number)}]\nslack = "{_id(_name(number))}"' for number in range(size)]
+    groups = [f'[bastions.{_group(first)}]\nsubnets = ["subnet-a", "subnet-b"]' for first in range(0, size, PER_GROUP)]
+    locations = [
+        f'[locations.{_location(first)}]\ncluster = "my-aurora"\ndatabase = "depotpostgres"\nregion = "eu-west-1"\n'
+        f'environment = "prod"\nbastion = "{_group(first)}"\nport = {57000 + first}\n[locations.{_location(first)}.levels]\n'
+        f"w = {{ who = {[_name(each) for each in range(first, min(size, first + PER_LOCATION))]}, "
+        f'approvers = ["carol"], cap = "1h" }}'.replace("'", '"')
+        for first in range(0, size, PER_LOCATION)
+    ]
+    return "\n" + "\n".join([*people, *groups, *locations]) + "\n"
+
+
 class Crowded(Ground):
     """The ground with a crowd in its workspace and in its catalogue."""
 
-    more_catalogue = _catalogue()
-    users: ClassVar = [*seed.SLACK_USERS, *(SlackUser(id=_id(name), name=name, team_id=seed.TEAM) for name in NAMES)]
-    channels: ClassVar = {
-        name: (title, members | {_id(each) for each in NAMES} if name == "C0GENERAL" else members)
-        for name, (title, members) in seed.SLACK_CHANNELS.items()
-    }
+    def __init__(self, size: int) -> None:
+        self.size, names = size, [_name(number) for number in range(size)]
+        self.more_catalogue = _catalogue(size)
+        self.users = [*seed.SLACK_USERS, *(SlackUser(id=_id(name), name=name, team_id=seed.TEAM) for name in names)]
+        title, members = seed.SLACK_CHANNELS["C0GENERAL"]
+        self.channels = seed.SLACK_CHANNELS | {"C0GENERAL": (title, members | {_id(name) for name in names})}
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self._parts.enter_context(environment({"DRAWBRIDGE_AWS_READ_SECONDS": str(_PATIENCE_SECONDS)}))
+        self._parts.enter_context(strict_asl.installed([(HTTPConnection, "connect", partialmethod(_connect))]))
+        self.slack.request_timeout_seconds = _PATIENCE_SECONDS
+        return self
+
+
+def _connect(connection: HTTPConnection) -> None:
+    """To wait for an answer without end: clients are patient by this machine's clock, and while one of them waits for a tenth of
+    a second of the world's, a hundred others have their turn.
+    """
+    connection.timeout = None
+    _connect_for_some_time(connection)
 
 
 @pytest.fixture(scope="module")
-def crowded() -> Iterator[Ground]:
-    with Crowded() as ready:
-        # Of real time: the endpoint serves one at a time here, so a request waits while everybody's before it is worked on.
-        ready.slack.request_timeout_seconds = 3600.0
+def crowded() -> Iterator[Crowded]:
+    with Crowded(CROWD) as ready:
         yield ready
 
 
 class Crowd(People):
     """Everybody asks once; carol looks at each card when it is there."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, size: int) -> None:
         super().__init__(world)
+        self._size = size
+        self._carol_is_free: Signal | None = None
         self.delivered: dict[str, float] = {}
+        """After how many seconds each of those who were approved had access."""
         self.through: set[str] = set()
         """The instances that people were told."""
 
     def come(self) -> None:
         """Each at a moment of the same minute."""
         moments = random.Random(SEED)
-        for number, name in enumerate(NAMES):
+        for number in range(self._size):
             at = moments.uniform(0, ASKING_SECONDS)
-            self.start(name, partial(self._live, number, name, at))
+            self.start(_name(number), partial(self._live, number, _name(number), at))
 
     def _live(self, number: int, name: str, at: float) -> None:
         self.wait(at)
         request_id = self.ask(name, f"{_location(number)} w 4m because")
-        if number % 2:
-            self.press("carol", "C0APPROVALS", "deny", request_id)
-            self.submit("carol", {"reason": "Not now."})
-            return
-        self.press("carol", "C0APPROVALS", "approve", request_id)
+        answer = "deny" if number % 2 else "approve"
+        self.see("the card", partial(self.find_button, "C0APPROVALS", answer, request_id))
+        with self._carol():
+            self.press("carol", "C0APPROVALS", answer, request_id)
+            if answer == "deny":
+                self.submit("carol", {"reason": "Not now."})
+                return
         direct = f"D0{name.upper()}"
         self.see("the ready message", partial(self.find_button, direct, "show_token", request_id))
-        self.delivered[request_id] = self.world.scheduler.now
+        self.delivered[request_id] = self.world.scheduler.now - at
         self._go_through(direct, _location(number), request_id)
         if number % 4:
             self.wait(120)
             self.press(name, direct, "end", request_id, seconds=60)
+
+    @contextmanager
+    def _carol(self) -> Iterator[None]:
+        """She does one thing after the other: she has one screen."""
+        while self._carol_is_free is not None:
+            self.world.scheduler.wait(self._carol_is_free)
+        self._carol_is_free = free = Signal()
+        try:
+            yield
+        finally:
+            self._carol_is_free = None
+            self.world.scheduler.set(free)
 
     def _go_through(self, direct: str, location: str, request_id: str) -> None:
         """Open a tunnel as the ready message says, and leave it open."""
@@ -113,48 +157,91 @@ class Crowd(People):
         self.through.add(instance[0])
 
 
-Played = tuple[World, Crowd, list[str]]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Played:
+    """A minute's crowd and what came of it."""
+
+    world: World
+    crowd: Crowd
+    violations: list[str]
+    seconds: float
+    """Of real time."""
+    processor_seconds: float
+
+    @property
+    def outcomes(self) -> Counter[str]:
+        """How many requests came to which end."""
+        return Counter(item.get("outcome", "open") for item in self.world.rows("REQUEST#") if item["sk"] == "REQUEST")
+
+    def __str__(self) -> str:
+        waits, calls, asked = sorted(self.crowd.delivered.values()), len(self.world.gate.points), len(self.crowd.asked)
+        return (
+            f"{asked} asked, {dict(self.outcomes)};"
+            f" {len(waits)} had access, after {waits[len(waits) // 2]:.0f} s, at most {waits[-1]:.0f} s;"
+            f" {calls} calls, {calls / asked:.0f} each; {self.world.scheduler.now:.0f} s virtual, {self.seconds:.0f} s real,"
+            f" {self.processor_seconds:.0f} s of the processor; {len(self.crowd.through)} bastions"
+        )
 
 
-@pytest.fixture(scope="module")
-def played(crowded: Ground) -> Iterator[Played]:
+def play_crowd(ground: Crowded) -> Iterator[Played]:
+    """Let the crowd come and go, and look at what is left. Its world lasts until the next step."""
     began, used = time.monotonic(), time.process_time()
-    with crowded.new_world({}) as world:
-        crowd = Crowd(world)
+    with ground.new_world({}) as world:
+        crowd = Crowd(world, ground.size)
         watch, idle = Watch(world, crowd), Idleness(world, crowd)
         crowd.come()
         world.scheduler.spawn("idleness", idle.note)
         world.scheduler.run(LONGEST_SECONDS, is_done=lambda: idle.is_over)
-        violations = watch.conclude(is_quiet=idle.is_over)
-        seconds, processor = time.monotonic() - began, time.process_time() - used
-        print(
-            f"\n{CROWD} asked, {len(crowd.delivered)} had access; {len(world.gate.points)} calls;"
-            f" {world.scheduler.now:.0f} s virtual, {seconds:.0f} s real, {processor:.0f} s of the processor"
+        yield Played(
+            world=world,
+            crowd=crowd,
+            violations=watch.conclude(is_quiet=idle.is_over),
+            seconds=time.monotonic() - began,
+            processor_seconds=time.process_time() - used,
         )
-        yield world, crowd, violations
+
+
+@pytest.fixture(scope="module")
+def played(crowded: Crowded) -> Iterator[Played]:
+    for each in play_crowd(crowded):
+        print(f"\n{each}")
+        yield each
 
 
 def test_as_many_end_as_asked(played: Played) -> None:
     """Half of them after having had access, half denied."""
-    world, crowd, _ = played
-    outcomes = Counter(item.get("outcome") for item in world.rows("REQUEST#") if item["sk"] == "REQUEST")
-
-    assert [] == crowd.gave_up
-    assert {"finished": CROWD // 2, "denied": CROWD // 2} == outcomes
-    assert CROWD // 2 == len(crowd.delivered)
+    assert [] == played.crowd.gave_up
+    assert {"finished": CROWD // 2, "denied": CROWD // 2} == played.outcomes
+    assert CROWD // 2 == len(played.crowd.delivered)
 
 
 def test_nothing_is_left_over(played: Played) -> None:
     """No user, grant, lease, tunnel, place, token or running execution; and the trail verifies."""
-    assert [] == played[2]
+    assert [] == played.violations
 
 
 def test_no_bastion_had_more_than_its_share(played: Played) -> None:
     """Twenty-five at once through a group need three; a fourth only if those who wait for an answer have places too."""
-    world, crowd, _ = played
-    needed = math.ceil(PER_GROUP // 2 / LEASES_PER_BASTION)
-    used = Counter(item["name"].partition(".")[0] for item in world.rows("BASTION#"))
+    needed, groups = math.ceil(PER_GROUP // 2 / LEASES_PER_BASTION), {_group(number) for number in range(CROWD)}
+    used = Counter(item["name"].partition(".")[0] for item in played.world.rows("BASTION#"))
 
-    assert set(GROUPS) == set(used)
+    assert groups == set(used)
     assert all(needed <= number <= needed + 1 for number in used.values()), used
-    assert needed * len(GROUPS) <= len(crowd.through)
+    assert needed * len(groups) <= len(played.crowd.through)
+
+
+def main(sizes: list[int]) -> int:
+    """Crowds of these sizes, one after the other; 1 if anything was left over."""
+    left_over = []
+    for size in sizes:
+        with Crowded(size) as ground:
+            for each in play_crowd(ground):
+                print(each, flush=True)
+                is_as_decided = {"finished": (size + 1) // 2, "denied": size // 2} == each.outcomes
+                left_over += [*each.violations, *each.crowd.gave_up, *([] if is_as_decided else [str(each.outcomes)])]
+    print(*left_over, sep="\n", end="")
+    return bool(left_over)
+
+
+if __name__ == "__main__":
+    sys.exit(main([int(size) for size in sys.argv[1:]] or [CROWD]))

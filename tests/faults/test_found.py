@@ -1,8 +1,20 @@
 """What the campaign has found once, each as the run that showed it."""
 
+from tests.faults.campaign import Course
 from tests.faults.gate import Fault, Place
 from tests.faults.ground import Ground
 from tests.faults.play import play
+
+
+def test_a_question_that_is_opened_after_the_request_has_ended_does_not_stay_open(ground: Ground) -> None:
+    """Whoever opened it died before its write came through, and the request failed meanwhile."""
+    calls = Course(story="cancelled", calls=play(ground, "cancelled", {}).points).places()
+    opens = ("RequestApproval", "dynamodb.UpdateItem")
+    place = next(place for place, call in calls if (call.function, call.name) == opens)
+
+    run = play(ground, "cancelled", {place: Fault.LATE_AFTER_DEATH})
+
+    assert (True, ()) == (run.is_met, run.violations)
 
 
 def test_an_order_that_is_still_under_way_does_not_outlive_the_revocation(ground: Ground) -> None:

@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from moto.dynamodb.models import dynamodb_backends
 from moto.ec2.models import ec2_backends
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Response
 
+from chalicelib.aws.attributes import from_attributes
 from local import seed, stack, strict_asl
 from local.api_gateway import http_response, proxy_event
 from local.aws import API_FUNCTION, STAGE
@@ -22,7 +22,8 @@ from local.identities import access_key_of
 from local.lambdas import LambdaContext, Lambdas
 from local.ssm.server import Instance
 from local.workspace import TICK
-from tests.faults.aws import Answer, Aws, ask_dynamo, ask_moto, read_form
+from tests.faults.aws import Answer, Aws, ask_dynamo, ask_logs, ask_moto, read_form
+from tests.faults.explore.dynamo import ModelDynamo
 from tests.faults.gate import Call, Fault, Gate, Killed, Plan, Process
 from tests.faults.interpreter import Invocation, RefusalError, StateMachine
 from tests.faults.scheduler import Scheduler, Signal
@@ -64,6 +65,8 @@ class World:
         self.gate = Gate(self.scheduler, plan)
         # In the recent past: CloudWatch Logs takes nothing from the future, nor from a fortnight ago.
         self.start = datetime.now(UTC).replace(hour=9, minute=0, second=0, microsecond=0) - timedelta(days=5)
+        self.dynamo = ModelDynamo()
+        self.dynamo.create_table(TableName=seed.TABLE)
         self.aws = Aws(self._carry, self._through)
         self.machine = StateMachine(definition(_definition()), scheduler=self.scheduler, invoke=self._invoke_for_state)
         self._own = handlers or {}
@@ -247,7 +250,7 @@ class World:
         target = next((value for name, value in headers.items() if name.lower() == "x-amz-target"), "")
         operation = target.rpartition(".")[2]
         if (process := self._find_process()) is not None:
-            self._judge(process, service, operation, path, body)
+            self._judge_once(process, service, operation, path, body)
         if service == "stepfunctions":
             return self._answer_for_executions(operation, json.loads(body))
         if service == "lambda":
@@ -257,17 +260,25 @@ class World:
         if service == "ssm" and operation in self.sessions.OPERATIONS:
             return self._answer_for_sessions(operation, json.loads(body))
         if service == "dynamodb":
-            answer = ask_dynamo(operation, headers, body)
-        elif b"Action=Describe" in body:
-            answer = self._describe_as_before(service, region, path, headers, body)
-        else:
-            if service == "ec2":
-                self._note_change(read_form(body))
-            answer = ask_moto(service, region, path, headers, body)
-            self._date_instances()
-        if operation == "PutItem" and answer[0] == 200 and b'"GRANT#' in body:
+            answer = ask_dynamo(self.dynamo, operation, body)
+            if answer[0] == 200:
+                self._note_write(operation, body)
+            return answer
+        if operation == "PutLogEvents":
+            return ask_logs(headers, body)
+        if b"Action=Describe" in body:
+            return self._describe_as_before(service, region, path, headers, body)
+        if service == "ec2":
+            self._note_change(read_form(body))
+        answer = ask_moto(service, region, path, headers, body)
+        self._date_instances()
+        return answer
+
+    def _note_write(self, operation: str, body: bytes) -> None:
+        """Since when a grant stands, and which cards a request had that is closed."""
+        if operation == "PutItem" and b'"GRANT#' in body:
             self.granted.setdefault(json.loads(body)["Item"]["request_id"]["S"], self.scheduler.now)
-        if operation == "TransactWriteItems" and answer[0] == 200 and b"#outcome" in body:
+        if operation == "TransactWriteItems" and b"#outcome" in body:
             (request_id,) = set(re.findall(r"REQUEST#(R-\w{6})", body.decode()))
             self.cards_at_end[request_id] = {
                 (item[name]["channel"], item[name]["ts"])
@@ -275,16 +286,21 @@ class World:
                 for name in _CARDS
                 if item.get(name) is not None
             }
-        return answer
 
-    def _judge(self, process: Process, service: str, operation: str, path: str, body: bytes) -> None:
-        """Have IAM's word on a call, by the policy of its function."""
+    def _judge_once(self, process: Process, service: str, operation: str, path: str, body: bytes) -> None:
+        """The judgement on a call to the ledger depends on that call alone, not on what there is at the moment."""
+        call = hash((process.function, operation, body)) if service == "dynamodb" else None
+        if call not in self.ground.judged and self._judge(process, service, operation, path, body) is None and call:
+            self.ground.judged.add(call)
+
+    def _judge(self, process: Process, service: str, operation: str, path: str, body: bytes) -> str | None:
+        """IAM's word on a call, by the policy of its function: why it is refused, or None."""
         given: Mapping[str, Any] = {"FunctionName": _find_function(path)} if service == "lambda" else {}
         if service in {"ec2", "rds"}:
             given = read_form(body)
         elif service != "lambda":
             given = json.loads(body)
-        self.ground.judge(
+        return self.ground.judge(
             AwsCall(
                 access_key_id=access_key_of(process.function),
                 service=_SIGNED_FOR.get(service, service),
@@ -365,18 +381,17 @@ class World:
 
     def rows(self, kind: str = "") -> list[dict[str, Any]]:
         """The ledger's items, all or of one kind."""
-        return [{name: _plain(value) for name, value in item.items()} for item in self._items(kind)]
+        return [from_attributes(item) for item in self._items(kind)]
 
     def is_anything_watched(self) -> bool:
         """Is anything in the index by which reconciliation finds what is open?"""
-        kinds = {item["watch"].value for item in self._items() if "watch" in item}
-        return bool(kinds & {"GRANT", "REQUEST", "REVIEW"})
+        kinds = {item["watch"]["S"] for item in self._items() if "watch" in item}
+        return bool(kinds & {"GRANT", "REQUEST", "DECISION", "REVIEW"})
 
     def _items(self, kind: str = "") -> Iterator[dict[str, Any]]:
-        table = dynamodb_backends[seed.ACCOUNT][seed.REGION].tables[seed.TABLE]
-        for partition, items in list(table.items.items()):
-            if partition.value.startswith(kind):
-                yield from [item.attrs for item in items.values()]
+        for (partition, _), item in list(self.dynamo.tables[seed.TABLE].items()):
+            if partition.startswith(kind):
+                yield item
 
     def open_tokens(self) -> set[str]:
         """The task tokens that somebody may answer."""
@@ -414,15 +429,6 @@ def _definition() -> dict[str, Any]:
     return dict(
         json.loads(re.sub(r"\$\{(\w+)Arn\}", arn + r"\1", text.replace("${DatabaseFunctions}", arn + stack.STACK)))
     )
-
-
-def _plain(typed: Any) -> Any:
-    """A value as moto keeps it."""
-    if typed.type == "M":
-        return {name: _plain(each) for name, each in typed.value.items()}
-    if typed.type == "L":
-        return [_plain(each) for each in typed.value]
-    return {"N": int, "NULL": lambda _: None}.get(typed.type, lambda value: value)(typed.value)
 
 
 def _principal_of(who: str) -> str:

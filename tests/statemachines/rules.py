@@ -34,6 +34,15 @@ GRANTS, REVOKES = "ConfirmApproval", ("RevokeAccess", "CloseTunnels", "ReportOut
 NEEDS_GRANT = ("FindDatabaseInstances", "PrepareAccess", "DeliverConnection", "HoldAccess")
 LONGEST_TELLING_SECONDS = 15
 """How much later than its end access may be taken away because its holder is being told something."""
+DID_NOT_RUN = {
+    "Lambda.TooManyRequestsException",
+    "Lambda.ENINotReadyException",
+    "Lambda.ResourceNotReadyException",
+    "Lambda.EC2ThrottledException",
+    "Lambda.SubnetIPAddressLimitReachedException",
+    "DatabaseUnavailableError",
+}
+"""After these it is known that no order is under way: Lambda did not begin, or the function itself said how it ended."""
 DOCUMENT = new_document("R-ABC234", Purpose.GRANT)
 
 
@@ -117,6 +126,21 @@ def never_retries_the_hold(machine: Machine) -> Iterator[str]:
         yield "HoldAccess has a Retry"
 
 
+def provisions_again_only_what_did_not_run(machine: Machine) -> Iterator[str]:
+    """Where Lambda leaves open whether an order ran, a second one may be answered and revoked before the first comes through."""
+    for name, state in all_states(machine):
+        if function_of(state) == "ProvisionDatabaseUser":
+            for error in sorted(_retried(state) - DID_NOT_RUN):
+                yield f"{name} retries {error}, after which the order may be under way"
+
+
+def retries_no_death(machine: Machine) -> Iterator[str]:
+    """What killed a process, such as its want of memory, kills the next one too; and nobody knows how far it came."""
+    for name, state in all_states(machine):
+        for error in sorted(_retried(state) & {"Runtime.ExitError", "Sandbox.Timedout", "States.TaskFailed"}):
+            yield f"{name} retries {error}"
+
+
 def revokes_whatever_it_may_have_granted(machine: Machine) -> Iterator[str]:
     """No way leads from ConfirmApproval to an end but through revocation, closing and report, in this order."""
     for passage, later in pairwise([*REVOKES, None]):
@@ -197,6 +221,8 @@ RULES: tuple[Rule, ...] = (
     keeps_its_input_in_every_catch,
     catches_everything_last,
     never_retries_the_hold,
+    provisions_again_only_what_did_not_run,
+    retries_no_death,
     revokes_whatever_it_may_have_granted,
     gives_nothing_without_confirmation,
     writes_every_key_from_one_place,
@@ -209,6 +235,10 @@ RULES: tuple[Rule, ...] = (
 
 def _tasks(machine: Machine) -> Iterator[tuple[str, State]]:
     return ((name, state) for name, state in all_states(machine) if state["Type"] == "Task")
+
+
+def _retried(state: State) -> set[str]:
+    return {error for retrier in state.get("Retry", ()) for error in retrier["ErrorEquals"]}
 
 
 def _is_callback(state: State) -> bool:

@@ -116,6 +116,18 @@ BREAKS: list[tuple[Rule, Break, str]] = [
         "HoldAccess has a Retry",
     ),
     (
+        rules.provisions_again_only_what_did_not_run,
+        lambda states: states["PrepareAccess"]["Branches"][1]["States"]["ProvisionDatabaseUser"]["Retry"][0][
+            "ErrorEquals"
+        ].append("Lambda.ServiceException"),
+        "ProvisionDatabaseUser retries Lambda.ServiceException, after which the order may be under way",
+    ),
+    (
+        rules.retries_no_death,
+        lambda states: states["RevokeAccess"]["Retry"][0]["ErrorEquals"].append("Runtime.ExitError"),
+        "RevokeAccess retries Runtime.ExitError",
+    ),
+    (
         rules.revokes_whatever_it_may_have_granted,
         lambda states: states["ConfirmApproval"]["Catch"][0].update(Next="Failed"),
         "Failed can end an execution that passed ConfirmApproval but not RevokeAccess",

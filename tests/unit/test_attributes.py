@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.aws.attributes import from_attributes, to_attributes
+from chalicelib.domain.payloads import PayloadError
 from chalicelib.domain.permissions import PermissionLevel
 
 LONGEST = 10**38 - 1
@@ -41,10 +42,8 @@ def test_what_the_ledger_does_not_hold_is_refused(value: object) -> None:
         to_attributes({"value": value})
 
 
-@pytest.mark.parametrize(
-    ("attribute", "error"), [({"SS": ["a"]}, TypeError), ({"B": "YQ=="}, TypeError), ({"N": "1.5"}, ValueError)]
-)
-def test_what_somebody_else_wrote_is_refused(attribute: dict[str, Any], error: type[Exception]) -> None:
+@pytest.mark.parametrize("attribute", [{"SS": ["a"]}, {"B": "YQ=="}, {"N": "1.5"}, {"N": "1E+3"}, {"NS": ["1"]}])
+def test_what_somebody_else_wrote_is_refused(attribute: dict[str, Any]) -> None:
     """Half a number must not count as a whole one."""
-    with pytest.raises(error):
+    with pytest.raises(PayloadError, match="The ledger holds no"):
         from_attributes({"value": attribute})

@@ -208,6 +208,49 @@ class TestDeadExecutions:
         assert [] == reconcile(world)
 
 
+class TestLateQuestions:
+    @pytest.mark.parametrize(
+        ("outcome", "verdict"), [(Outcome.FAILED, Verdict.TIMED_OUT), (Outcome.CANCELLED, Verdict.CANCELLED)]
+    )
+    def test_a_question_that_was_opened_after_the_end_is_closed(self, outcome: Outcome, verdict: Verdict) -> None:
+        """The write came after its caller had died and the request had ended; approvers would find it among what is open."""
+        world = asked(60)
+        world.executions.declare_over(REQUEST_ID)
+        if outcome is Outcome.CANCELLED:
+            world.requests.ask_end(REQUEST_ID, at=FRIDAY_NOON)
+        close(world, outcome)
+        world.requests.keep_reported(REQUEST_ID)
+        world.requests.open_decision(a_record(), task_token="token-1")
+
+        assert (["R-ABC234: its question closed"], []) == (reconcile(world), reconcile(world))
+        assert [] == list(world.requests.requests_to_decide())
+        decisions = world.requests.require_request(REQUEST_ID).decisions
+        assert decisions is not None
+        assert verdict is decisions.verdict
+        assert ["repaired"] == world.audit.events(REQUEST_ID)
+
+    def test_a_question_of_a_request_that_has_not_ended_stays_open(self) -> None:
+        """Whatever became of its execution: what is started for it closes the question."""
+        world = asked(30)
+        world.executions.declare_over(REQUEST_ID)
+        world.requests.open_decision(a_record(), task_token="token-1")
+
+        assert ["R-ABC234-revoke-4 started"] == reconcile(world)
+        assert [REQUEST_ID] == list(world.requests.requests_to_decide())
+
+    def test_an_answer_that_comes_at_the_same_moment_stands(self) -> None:
+        """Somebody was faster; there is nothing left to close."""
+        world = asked(60)
+        close(world)
+        world.requests.keep_reported(REQUEST_ID)
+        world.requests.open_decision(a_record(), task_token="token-1")
+        denied = a_record(verdict=Verdict.DENIED, version=2)
+        world.requests.declare_meanwhile("find_requests", lambda: world.requests.replace_decision(denied))
+
+        assert [] == reconcile(world)
+        assert denied == world.requests.require_request(REQUEST_ID).decisions
+
+
 class TestUnheardSignals:
     @pytest.mark.parametrize("verdict", [verdict for verdict in Verdict if verdict is not Verdict.OPEN])
     def test_a_decision_that_was_recorded_is_signalled(self, verdict: Verdict) -> None:

@@ -85,7 +85,14 @@ def test_an_interaction_is_read_from_its_payload() -> None:
     assert payload == SignedRequest(body=urlencode({"payload": json.dumps(payload)}), headers={}).body
 
 
-@pytest.mark.parametrize("body", ["{", "payload={", "payload=[]", "payload=1", "payload=%22x%22", '{"a":' * 10_000, "payload=" + "[" * 10_000])
+@pytest.mark.parametrize(
+    "body",
+    [
+        *("{", "payload={", "payload=[]", "payload=1", "payload=%22x%22", '{"user": false}', '{"authorizations": 1}'),
+        pytest.param('{"a":' * 10_000, id="an object in an object"),
+        pytest.param("payload=" + "[" * 10_000, id="a list in a list"),
+    ],
+)
 def test_what_holds_no_fields_is_refused(body: str) -> None:
     """ValueError, which the endpoint answers with 400."""
     with pytest.raises(ValueError, match=r"."):

@@ -255,6 +255,22 @@ class TestRepairing:
         assert [0, 1, 2, 3] == calls
         assert ["bastion repaired"] * 3 == world.audit.events("bastion main")
 
+    def test_one_that_stays_unconnected_is_rebooted_for_whom_it_is_prepared_too(self) -> None:
+        """Preparation starts and launches, and waits; as long as somebody new asks, it would never be stopped either."""
+        world = worked_through(UNCONNECTED)
+        world.grants.declare_grant(replace(world.grant(), instance_id=None, delivered_at=None))
+        calls = []
+        for _ in range(3):
+            turn(world)
+            calls.append(len(world.host.called("reboot")))
+            world.clock.advance(300)
+        world.host.declare_instance("i-1", a_connected_instance())
+        turn(world)
+
+        assert [0, 1, 2] == calls
+        assert ["bastion repaired"] * 2 == world.audit.events("bastion main")
+        assert world.bastions.find_bastion("main").unreachable_since is None
+
     def test_one_that_connects_again_is_left_alone(self) -> None:
         """The time without connection is not added up."""
         world = worked_through(UNCONNECTED)

@@ -32,6 +32,7 @@ class ModelDynamo:
     def __init__(self) -> None:
         self.tables: dict[str, Items] = {}
         self.watched: dict[str, Items] = {}
+        self._transactions: dict[str, Any] = {}
 
     def create_table(self, **said: Any) -> None:
         """A table of the ledger's own shape; the shape itself is the template's business."""
@@ -119,7 +120,12 @@ class ModelDynamo:
         return after
 
     def transact_write_items(self, **said: Any) -> dict[str, Any]:
-        _accept(said, {"TransactItems"})
+        _accept(said, {"TransactItems", "ClientRequestToken"})
+        token = said.get("ClientRequestToken")
+        if token in self._transactions:
+            if self._transactions[token] != said["TransactItems"]:
+                raise _error("IdempotentParameterMismatchException", "TransactWriteItems")
+            return {}
         judged, reasons = [], []
         for action in said["TransactItems"]:
             ((kind, write),) = action.items()
@@ -136,6 +142,8 @@ class ModelDynamo:
         for write, place, _, after in judged:
             assert after is not None
             self._table(write)[place] = after
+        if token:
+            self._transactions[token] = said["TransactItems"]
         return {}
 
     def _judged(self, said: Mapping[str, Any], operation: str) -> tuple[Place, Attributes, Attributes | None]:

@@ -95,6 +95,15 @@ BASTIONS = (
         losses=1,
     ),
     bastion_model.Scenario(
+        name="the agent is lost before anybody is told of it, housekeeping twice",
+        bastion=_RUNNING,
+        instances=(_UP,),
+        requests=("A",),
+        turns=2,
+        ticks=(300,),
+        losses=1,
+    ),
+    bastion_model.Scenario(
         name="a stop comes far too late, and is made good",
         bastion=_RUNNING,
         instances=(_UP,),
