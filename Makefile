@@ -145,6 +145,6 @@ pins: $(VENV)/bin/uv ## Compile the pinned requirements from pyproject.toml
 	compile 3.12 checkov deployment/checkov-requirements.txt
 
 clean: ## Remove what was installed and built
-	rm -rf $(VENV) $(DEPLOY_VENV) $(CHECKOV_VENV) build .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(DEPLOY_VENV) $(CHECKOV_VENV) build *.egg-info .mypy_cache .ruff_cache
 
 .PHONY: help demo test chromium test-browser pictures test-postgres test-package test-faults faults load package deploy destroy doctor format check bench pins clean

@@ -27,7 +27,14 @@ _FUNCTION = "AWS::Serverless::Function"
 _NAMES = "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:drawbridge-${Stage}"
 _LONGEST_FUNCTION_NAME = 64
 _LOG_DAYS = 90
-_NEEDS_ATTENTION = ("broke", "a listener failed", "not set up", "audit line not written*", "users without a grant")
+_NEEDS_ATTENTION = (
+    "broke",
+    "a listener failed",
+    "not set up",
+    "audit line not written*",
+    "unreadable in the ledger*",
+    "users without a grant",
+)
 """What a function writes where a person must look; a CloudWatch filter on each, ``*`` stands for anything."""
 _PLACE = re.compile(r"\$\{(\w+)Arn\}")
 _ROUTED = re.compile(r"\$\{DatabaseFunctions\}-\{\}-(\w+)")

@@ -69,7 +69,7 @@ class DynamoGrantLedger:
 
     def open_grants(self) -> Sequence[Grant]:
         """Everybody's grants that are not gone, soonest end first."""
-        return [_read(item) for item in self._table.watched(_WATCHED)]
+        return self._table.watched(_WATCHED, _read)
 
 
 def _key(key: str) -> tuple[str, str]:

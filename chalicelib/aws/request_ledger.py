@@ -95,7 +95,7 @@ class DynamoRequestLedger:
         found: dict[str, list[Item]] = {f"REQUEST#{request_id}": [] for request_id in request_ids}
         for item in self._table.find_all([(pk, kind) for pk in found for kind in _KINDS]):
             found[item["pk"]].append(item)
-        records = (_read_record(items) for items in found.values())
+        records = self._table.read_each(found.items(), _read_record)
         return [record for record in records if record is not None]
 
     def require_request(self, request_id: str) -> RequestRecord:
@@ -223,7 +223,7 @@ class DynamoRequestLedger:
 
     def unreported_requests(self) -> Sequence[str]:
         """Everybody's requests whose end was not told yet, the oldest first."""
-        return [_read_request(item).request_id for item in self._table.watched(_UNREPORTED)]
+        return self._table.watched(_UNREPORTED, lambda item: _read_request(item).request_id)
 
     def open_request_ids(self, person_id: str) -> Sequence[str]:
         """The person's own requests that have not ended, by location and level."""
@@ -232,21 +232,20 @@ class DynamoRequestLedger:
 
     def requests_to_decide(self) -> Sequence[str]:
         """Everybody's requests that wait for a decision, soonest end first."""
-        return [_read_decision(item).request_id for item in self._table.watched(_UNDECIDED)]
+        return self._table.watched(_UNDECIDED, lambda item: _read_decision(item).request_id)
 
     def requests_to_review(self) -> Sequence[str]:
         """Everybody's requests that wait for a review, soonest due first."""
-        return [_read_review(item).request_id for item in self._table.watched(_UNREVIEWED)]
+        return self._table.watched(_UNREVIEWED, lambda item: _read_review(item).request_id)
 
     def ended_requests(self, person_id: str, *, most: int) -> Sequence[EndedRequest]:
         """The person's last ended requests, newest first."""
-        return [
-            read_field(EndedRequest, item, "ended") for item in self._table.query(f"HISTORY#{person_id}", last=most)
-        ]
+        items = self._table.query(f"HISTORY#{person_id}", last=most)
+        return self._table.read_each(((item["pk"], item) for item in items), _read_ended)
 
     def ended_in(self, month: str) -> Sequence[EndedRequest]:
         """Everybody's requests that ended in a month, such as 2026-11 (UTC)."""
-        return [read_field(EndedRequest, item, "ended") for item in self._table.watched(f"{_MONTH}{month}")]
+        return self._table.watched(f"{_MONTH}{month}", _read_ended)
 
     def find_preferences(self, person_id: str) -> Preferences:
         """What the person gave last."""
@@ -357,6 +356,10 @@ def _read_request(item: Item) -> AccessRequest:
 
 def _read_decision(item: Item) -> DecisionRecord:
     return _own(item, read_field(DecisionRecord, item, "decision"))
+
+
+def _read_ended(item: Item) -> EndedRequest:
+    return read_field(EndedRequest, item, "ended")
 
 
 def _read_review(item: Item) -> ReviewRecord:

@@ -1,17 +1,20 @@
 """The ledger's DynamoDB table: plain values in and out, conditional writes as booleans, AWS's errors translated."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
 
 from chalicelib.aws.attributes import from_attributes, to_attributes
 from chalicelib.aws.errors import error_code, translated
 from chalicelib.domain.errors import LedgerUnavailableError
+from chalicelib.domain.payloads import PayloadError
 
 Item = dict[str, Any]
+_Stored = TypeVar("_Stored")
+_Value = TypeVar("_Value")
 WATCH_INDEX = "watch-index"
 
 _NAME = re.compile(r"#(\w+)")
@@ -43,11 +46,16 @@ class Written:
 
 
 class Table:
-    """Reads are consistent. Every method raises LedgerUnavailableError when DynamoDB does not answer."""
+    """Reads are consistent. Every method raises LedgerUnavailableError when DynamoDB does not answer.
 
-    def __init__(self, client: Any, name: str) -> None:
+    Where many are read at once, ``report`` is told of each that cannot be read, and the others are still read; without it the
+    first raises PayloadError.
+    """
+
+    def __init__(self, client: Any, name: str, report: Callable[[str], object] | None = None) -> None:
         self._client = client
         self._name = name
+        self._report = report
 
     def find(self, pk: str, sk: str) -> Item | None:
         """One item, or None."""
@@ -63,7 +71,7 @@ class Table:
             while left:
                 asked = {"Keys": left[:_BATCH], "ConsistentRead": True}
                 answer = self._client.batch_get_item(RequestItems={self._name: asked})
-                found += [from_attributes(item) for item in answer["Responses"].get(self._name, [])]
+                found += self._read_items(answer["Responses"].get(self._name, []))
                 left = left[_BATCH:] + answer["UnprocessedKeys"].get(self._name, {}).get("Keys", [])
         return found
 
@@ -78,21 +86,37 @@ class Table:
             **({"Limit": last} if last else {}),
         )
 
-    def watched(self, kind: str) -> list[Item]:
+    def watched(self, kind: str, read: Callable[[Item], _Value]) -> list[_Value]:
         """The items of a kind that are still being watched, by when they end. Read from an index, so a moment old."""
-        return self._pages(
+        items = self._pages(
             None,
             IndexName=WATCH_INDEX,
             KeyConditionExpression="watch = :kind",
             ExpressionAttributeValues=to_attributes({":kind": kind}),
         )
+        return self.read_each(((item["pk"], item) for item in items), read)
+
+    def read_each(self, stored: Iterable[tuple[str, _Stored]], read: Callable[[_Stored], _Value]) -> list[_Value]:
+        """What is stored under each name, as ``read`` reads it; without what it cannot read, where somebody is told."""
+        values = []
+        for name, each in stored:
+            try:
+                values.append(read(each))
+            except PayloadError as error:
+                if self._report is None:
+                    raise
+                self._report(f"unreadable in the ledger: {name}: {error}")
+        return values
+
+    def _read_items(self, items: Sequence[Mapping[str, Any]]) -> list[Item]:
+        return self.read_each(((item["pk"]["S"], item) for item in items), from_attributes)
 
     def _pages(self, most: int | None, **query: Any) -> list[Item]:
         found: list[Item] = []
         with _ledger():
             while True:
                 page = self._client.query(TableName=self._name, **query)
-                found += [from_attributes(item) for item in page["Items"]]
+                found += self._read_items(page["Items"])
                 if "LastEvaluatedKey" not in page or (most is not None and len(found) >= most):
                     return found[:most]
                 query["ExclusiveStartKey"] = page["LastEvaluatedKey"]

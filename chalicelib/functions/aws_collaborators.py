@@ -19,7 +19,7 @@ from chalicelib.settings import current_settings
 
 @cache
 def _table() -> Table:
-    return Table(client("dynamodb"), current_settings().table)
+    return Table(client("dynamodb"), current_settings().table, logger.error)
 
 
 def requests() -> DynamoRequestLedger:

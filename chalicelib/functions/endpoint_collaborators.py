@@ -37,7 +37,7 @@ def _connection() -> Connection:
 
 @cache
 def _table() -> Table:
-    return Table(client("dynamodb"), current_settings().table)
+    return Table(client("dynamodb"), current_settings().table, logger.error)
 
 
 def requests() -> DynamoRequestLedger:

@@ -29,7 +29,7 @@ from chalicelib.domain.endings import Outcome
 from chalicelib.domain.errors import GrantEndingError, LedgerUnavailableError, UnknownRequestError
 from chalicelib.domain.grants import Grant, GrantState, delivered
 from chalicelib.domain.overviews import EndedRequest
-from chalicelib.domain.payloads import from_payload
+from chalicelib.domain.payloads import PayloadError, from_payload
 from chalicelib.domain.preferences import Preferences
 from chalicelib.domain.records import CardName
 from chalicelib.domain.requests import AccessRequest, Origin, request_ids
@@ -1116,6 +1116,40 @@ class TestDynamoAlone:
         ledgers.requests.close_request(ended("R-FIRST2"))
         assert [] == list(ledgers.requests.open_request_ids(ALICE.person_id))
         assert 1 == len(ledgers.requests.ended_requests(ALICE.person_id, most=5))
+
+    @pytest.mark.parametrize(
+        "damage",
+        [{"state": {"S": "eternal"}}, {"grant": {"S": "?"}}, {"grant": {"NULL": True}}, {"more": {"SS": ["?"]}}],
+        ids=["contradiction", "no grant", "nothing", "foreign type"],
+    )
+    def test_one_unreadable_item_keeps_no_other_from_being_seen_to(self, dynamo: Any, damage: dict[str, Any]) -> None:
+        """It is reported, so that somebody looks; where nobody would hear of it, nothing is read instead of some."""
+        name, told = new_table(dynamo), list[str]()
+        sound = dynamo_ledgers(Table(dynamo, name))
+        sound.grants.create_grant(a_grant())
+        other = a_grant(person=BOB, request_id="R-SECND2")
+        sound.grants.create_grant(other)
+        key = {"pk": {"S": f"GRANT#{GRANT_KEY}"}, "sk": {"S": "GRANT"}}
+        item = dynamo.get_item(TableName=name, Key=key)["Item"]
+        dynamo.put_item(TableName=name, Item={**item, **damage})
+
+        assert [other] == list(DynamoGrantLedger(Table(dynamo, name, told.append)).open_grants())
+        assert 1 == len([said for said in told if said.startswith(f"unreadable in the ledger: GRANT#{GRANT_KEY}")])
+        with pytest.raises(PayloadError):
+            sound.grants.open_grants()
+
+    def test_one_unreadable_request_keeps_no_other_from_being_read(self, dynamo: Any) -> None:
+        """The same where many requests are read at once."""
+        name, told = new_table(dynamo), list[str]()
+        first = file(dynamo_ledgers(Table(dynamo, name)))
+        second = file(dynamo_ledgers(Table(dynamo, name)), a_request(person=BOB), origin_id="trigger-2")
+        key = {"pk": {"S": f"REQUEST#{first}"}, "sk": {"S": "REQUEST"}}
+        item = dynamo.get_item(TableName=name, Key=key)["Item"]
+        dynamo.put_item(TableName=name, Item={**item, "outcome": {"S": "?"}})
+
+        requests = DynamoRequestLedger(Table(dynamo, name, told.append))
+        assert [second] == [record.request.request_id for record in requests.find_requests([first, second])]
+        assert [f"REQUEST#{first}"] == [said.split(": ")[1] for said in told]
 
     def test_reading_follows_every_page(self, table: Table) -> None:
         """DynamoDB hands out at most a megabyte at a time; housekeeping must not miss the rest."""

@@ -129,7 +129,7 @@ def test_random_writes_come_to_the_same_as_in_moto(moto: Any, dynamo: ModelDynam
         first, second = (outcome(table, write) for _, table in pairs)
 
         assert first == second, write
-    assert pairs[0][1].watched("live") == pairs[1][1].watched("live")
+    assert pairs[0][1].watched("live", dict) == pairs[1][1].watched("live", dict)
     assert [pairs[0][1].query("A")] == [pairs[1][1].query("A")]
 
 
