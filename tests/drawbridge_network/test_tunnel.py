@@ -58,11 +58,14 @@ if sys.argv[1:] != ["--version"] and not marker.exists():
     sys.exit(print("Cannot perform start session: listen tcp 127.0.0.1:1: bind: address already in use"))
 """
 HELD = """
+import signal
 import sys
 import boto3
 from tests.drawbridge_network.world import a_connection
 from drawbridge.tunnel import Tunnel
 
+for number in (signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)  # whoever runs the tests may ignore them
 session = boto3.Session(aws_access_key_id={key!r}, aws_secret_access_key={secret!r}, region_name={region!r})
 options = dict(session=session, tell=print, endpoint_url={endpoint_url!r}, environment={environment!r})
 with Tunnel(a_connection(port={port}), **options):

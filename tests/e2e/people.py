@@ -29,7 +29,7 @@ def eventually(what: str, find: Callable[[], _Value | None]) -> _Value:
     deadline, pause = time.monotonic() + MOST_SECONDS, threading.Event()
     while not (found := find()):
         assert time.monotonic() < deadline, f"{what} did not come"
-        pause.wait(0.1)
+        pause.wait(0.2)
     return found
 
 
