@@ -19,6 +19,8 @@ from chalicelib.domain.overviews import EndedRequest
 from chalicelib.domain.people import Person
 from chalicelib.domain.receipts import Receipt
 from chalicelib.domain.records import RequestRecord
+from chalicelib.workflow.ask_end import ask_end
+from chalicelib.workflow.cancel_request import cancel_request
 from chalicelib.workflow.follow_requests import follow_request, follow_requests
 from tests.factories import ALICE, BOB, FRIDAY_NOON, REQUEST_ID, WRITER, a_grant, a_person, a_request, minutes
 from tests.fakes import World
@@ -199,6 +201,25 @@ class TestReading:
         shown = {each for each in ids if world.run(follow_request, request_id=each, person=looking) is not None}
 
         assert own == listed == shown
+
+    @given(
+        asking=st.lists(st.sampled_from([ALICE, BOB, MACHINE]), max_size=6),
+        ending=st.sampled_from([ALICE, BOB, MACHINE]),
+        verb=st.sampled_from([ask_end, cancel_request]),
+    )
+    def test_no_identity_ever_ends_anothers(self, asking: list[Person], ending: Person, verb: Any) -> None:
+        """Whoever tries every request that there is has asked for the end of exactly their own."""
+        world = World()
+        ids = [f"R-{number:06d}" for number in range(len(asking))]
+        for request_id, person in zip(ids, asking, strict=True):
+            request = a_request(request_id=request_id, person=person, location=f"place-{request_id[-1]}")
+            world.requests.declare_request(request)
+        for request_id in ids:
+            world.run(verb, request_id=request_id, person=ending)
+
+        own = {request_id for request_id, person in zip(ids, asking, strict=True) if person == ending}
+        ended = {each for each in ids if world.requests.require_request(each).end_asked_at is not None}
+        assert own == ended
 
 
 def _ended(world: World, request_id: str = REQUEST_ID) -> EndedRequest:
