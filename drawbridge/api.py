@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 from uuid import uuid4
@@ -185,7 +186,7 @@ class Api:
             raise _unreadable() from error
         if not isinstance(content, dict):
             raise _unreadable()
-        if 200 <= answer.status_code < 300:  # noqa: PLR2004  success, by HTTP
+        if HTTPStatus.OK <= answer.status_code < HTTPStatus.MULTIPLE_CHOICES:
             return content
         raise self._refusal(answer.status_code, content, path)
 
@@ -203,7 +204,7 @@ class Api:
         is_refused_by_time = "Signature expired" in said or "Signature not yet current" in said
         if self.skew is not None and (is_refused_by_time or abs(self.skew) > MOST_SKEW):
             return skew_error(self.skew)
-        if "Missing Authentication Token" in said or status == 404:  # noqa: PLR2004  not found, by HTTP
+        if "Missing Authentication Token" in said or status == HTTPStatus.NOT_FOUND:
             return ConfigurationError(
                 f"There is no Drawbridge API at {self.address}. Correct the address: drawbridge cfg set api ADDRESS"
             )

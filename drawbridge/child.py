@@ -19,7 +19,7 @@ class CommandError(DrawbridgeError):
 
     def __init__(self, message: str, exit_status: int) -> None:
         super().__init__(message)
-        self.exit_status = exit_status  # type: ignore[misc]  # a shell has two statuses for this
+        self.exit_status = exit_status
 
 
 def require_command(command: Sequence[str]) -> list[str]:

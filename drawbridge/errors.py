@@ -18,13 +18,11 @@ a command that ran passes its own status through. ``docs/cli.md`` has the table 
 ``str(error)`` is for the person at the terminal: which link failed, with what, and what to do next; never a token, never a stack.
 """
 
-from typing import ClassVar
-
 
 class DrawbridgeError(Exception):
     """The base of every error that ends a command with a sentence instead of a stack."""
 
-    exit_status: ClassVar[int] = 1
+    exit_status: int = 1
 
 
 class InvalidInputError(DrawbridgeError):
