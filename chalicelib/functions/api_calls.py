@@ -1,4 +1,4 @@
-"""The API of the terminal client and of pipelines: beside the Slack endpoint, in the same function, by the same verbs.
+"""What answers the API's routes: the calls of the terminal client and of pipelines, by the same verbs as Slack's.
 
 API Gateway has verified the caller's signature; whom the catalogue knows behind it is asked here. No route makes a token.
 """
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
-from chalice import Blueprint, IAMAuthorizer, Response
+from chalice import Response
 
 from chalicelib.domain import api_answers as answers
 from chalicelib.domain.api_bodies import AskBody, BodyError, ExtensionBody, read_body, read_level
@@ -16,7 +16,7 @@ from chalicelib.domain.decisions import Refusal
 from chalicelib.domain.errors import AccessError, UnknownLocationError
 from chalicelib.domain.filings import AlreadyAsked, AlreadyHeld, Asked
 from chalicelib.domain.followings import Followed, FollowedState, user_arn
-from chalicelib.domain.payloads import to_payload
+from chalicelib.domain.payloads import PayloadError, to_payload
 from chalicelib.domain.people import Person
 from chalicelib.domain.requests import REQUEST_ID, Origin
 from chalicelib.functions import endpoint_collaborators as aws
@@ -27,9 +27,7 @@ from chalicelib.observability import logger, redacted
 from chalicelib.settings import current_settings
 from chalicelib.workflow.follow_requests import follow_request, follow_requests
 
-blueprint = Blueprint(__name__)
 _ACTS = EndpointActs(Origin.API)
-_SIGNED = IAMAuthorizer()
 
 
 class _FailedError(Exception):
@@ -40,42 +38,34 @@ class _FailedError(Exception):
         self.status, self.code = status, code
 
 
-def _route(path: str, method: str) -> Callable[[Callable[..., Response]], Callable[..., Response]]:
-    """A route that callers sign, and that answers whatever happens in the one shape."""
+def _answering(view: Callable[..., Response]) -> Callable[..., Response]:
+    """Whatever happens is answered in the one shape."""
 
-    def register(view: Callable[..., Response]) -> Callable[..., Response]:
-        def answer(**parameters: str) -> Response:
-            logger.append_keys(request_id=parameters.get("request_id", "")[:16], function="api")
-            try:
-                answered = view(_require_caller(), **parameters)
-            except _FailedError as failed:
-                answered = _failure(failed.status, failed.code, str(failed))
-            except BodyError as error:
-                answered = _failure(HTTPStatus.BAD_REQUEST, "bad_request", str(error))
-            except UnknownLocationError as error:
-                answered = _failure(HTTPStatus.NOT_FOUND, "not_found", str(error))
-            except AccessError as error:
-                logger.error("not answered", extra={"error": redacted(str(error))})
-                answered = _failure(
-                    HTTPStatus.SERVICE_UNAVAILABLE,
-                    "unavailable",
-                    "Drawbridge cannot answer at the moment. Try again; the same origin_id asks for nothing twice.",
-                )
-            logger.info("answered", extra={"status": int(answered.status_code), "route": f"{method} {path}"})
-            return answered
+    def answer(request: Any, **parameters: str) -> Response:
+        logger.append_keys(request_id=parameters.get("request_id", "")[:16], function="api")
+        try:
+            answered = view(_require_caller(request), request, **parameters)
+        except _FailedError as failed:
+            answered = _failure(failed.status, failed.code, str(failed))
+        except BodyError as error:
+            answered = _failure(HTTPStatus.BAD_REQUEST, "bad_request", str(error))
+        except UnknownLocationError as error:
+            answered = _failure(HTTPStatus.NOT_FOUND, "not_found", str(error))
+        except (AccessError, PayloadError) as error:
+            logger.error("not answered", extra={"error": redacted(str(error))})
+            answered = _failure(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "unavailable",
+                "Drawbridge cannot answer at the moment. Try again; the same origin_id asks for nothing twice.",
+            )
+        logger.info("answered", extra={"status": int(answered.status_code), "route": view.__name__})
+        return answered
 
-        answer.__name__ = view.__name__
-        # No content types: Chalice would refuse another one in a shape of its own.
-        registered: Callable[..., Response] = blueprint.route(
-            path, methods=[method], authorizer=_SIGNED, content_types=[]
-        )(answer)
-        return registered
-
-    return register
+    return answer
 
 
-@_route("/v1/locations", "GET")
-def list_locations(caller: Person) -> Response:
+@_answering
+def list_locations(caller: Person, _: Any) -> Response:
     """What the caller may ask for."""
     offers = []
     for location in packed_catalogue().locations.values():
@@ -89,15 +79,15 @@ def list_locations(caller: Person) -> Response:
     return _answered(answers.offered_locations(caller, offers))
 
 
-@_route("/v1/locations/{location}/explanation", "GET")
-def explain_location(caller: Person, location: str) -> Response:
+@_answering
+def explain_location(caller: Person, request: Any, location: str) -> Response:
     """Which rule applies to the caller, and what it comes to."""
-    level = read_level((_request().query_params or {}).get("level"))
+    level = read_level((request.query_params or {}).get("level"))
     return _answered(answers.explained(_ACTS.explain_level(person=caller, location=location, level=level), caller))
 
 
-@_route("/v1/requests", "GET")
-def list_requests(caller: Person) -> Response:
+@_answering
+def list_requests(caller: Person, _: Any) -> Response:
     """The caller's own."""
     followed = follow_requests(
         person=caller, requests=aws.requests(), grants=aws.grants(), audit=aws.audit(), now=now()
@@ -105,10 +95,10 @@ def list_requests(caller: Person) -> Response:
     return _answered(answers.Requests(requests=tuple(_shown(each) for each in followed)))
 
 
-@_route("/v1/requests", "POST")
-def ask_access(caller: Person) -> Response:
+@_answering
+def ask_access(caller: Person, request: Any) -> Response:
     """Ask for access. Whoever repeats an ask by its origin_id is told the same request again."""
-    body = read_body(AskBody, _request().raw_body)
+    body = read_body(AskBody, request.raw_body)
     filed = _ACTS.file_request(person=caller, ask=body.ask, origin_id=_once_only(caller, body.origin_id))
     match filed:
         case Refusal():
@@ -123,16 +113,16 @@ def ask_access(caller: Person) -> Response:
             raise _too_many(filed)
 
 
-@_route("/v1/requests/{request_id}", "GET")
-def show_request(caller: Person, request_id: str) -> Response:
+@_answering
+def show_request(caller: Person, _: Any, request_id: str) -> Response:
     """Where one of the caller's requests stands."""
     return _answered(answers.RequestAnswer(request=_shown(_require_own(caller, request_id))))
 
 
-@_route("/v1/requests/{request_id}/extensions", "POST")
-def ask_extension(caller: Person, request_id: str) -> Response:
+@_answering
+def ask_extension(caller: Person, request: Any, request_id: str) -> Response:
     """Ask for a later end of what the caller holds; it is a request of its own."""
-    body = read_body(ExtensionBody, _request().raw_body)
+    body = read_body(ExtensionBody, request.raw_body)
     _require_own(caller, request_id, act="extend")
     filed = _ACTS.ask_extension(
         person=caller,
@@ -151,8 +141,8 @@ def ask_extension(caller: Person, request_id: str) -> Response:
     return _answered(answers.RequestAnswer(request=_shown(_require_own(caller, extension))), status)
 
 
-@_route("/v1/requests/{request_id}", "DELETE")
-def end_request(caller: Person, request_id: str) -> Response:
+@_answering
+def end_request(caller: Person, _: Any, request_id: str) -> Response:
     """Cancel what waits, end what is held; what is over stays so."""
     followed = _require_own(caller, request_id, act="end")
     if followed.record.outcome is None:
@@ -161,8 +151,8 @@ def end_request(caller: Person, request_id: str) -> Response:
     return _answered(answers.RequestAnswer(request=_shown(followed)), HTTPStatus.ACCEPTED)
 
 
-def _require_caller() -> Person:
-    arn = str((_request().context.get("identity") or {}).get("userArn") or "")
+def _require_caller(request: Any) -> Person:
+    arn = str((request.context.get("identity") or {}).get("userArn") or "")
     caller = packed_catalogue().find_caller(arn) if arn else None
     if caller is None:
         # Nobody's trail could hold this: anybody in the account could fill it.
@@ -231,10 +221,6 @@ def _too_many(filed: AlreadyAsked) -> _FailedError:
 def _once_only(caller: Person, origin_id: str) -> str:
     """Nobody can meet another's ask by its origin."""
     return f"{caller.person_id}/{origin_id}"
-
-
-def _request() -> Any:
-    return blueprint.current_request
 
 
 def _answered(answer: object, status: HTTPStatus = HTTPStatus.OK) -> Response:
