@@ -214,7 +214,7 @@ def test_the_api_reads_what_its_function_is_told() -> None:
     read = {
         word
         for name in ("list_requests", "ask_access", "show_request", "end_request")
-        for word in _Reader().reads("api", name)
+        for word in _Reader().reads("api_calls", name)
     }
 
     assert {"STATE_MACHINE", "STAGE", "TABLE"} <= read
