@@ -22,7 +22,7 @@ from deployment.user_policy import user_policy
 
 DATABASE_FUNCTIONS = ("ProvisionDatabaseUser", "RevokeAccess")
 """They are in a VPC, and the workflow finds those of another VPC by their names."""
-EACH_DATABASE = "Drawbridge::EachDatabase"
+EACH_DATABASE, EACH_SUBNET = "Drawbridge::EachDatabase", "Drawbridge::EachSubnet"
 _FUNCTION = "AWS::Serverless::Function"
 _NAMES = "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:drawbridge-${Stage}"
 _LONGEST_FUNCTION_NAME = 64
@@ -56,7 +56,14 @@ def complete_template(sam: Template, *, stage: str, catalogue: Catalogue, defini
     _refuse_long_names(stage, catalogue)
     network = network_of(catalogue, MAIN_PROVISIONER)
     databases = databases_of(catalogue.locations.values())
-    template: Template = _expanded(copy.deepcopy(sam), databases)
+    subnets = dict.fromkeys(subnet for group in catalogue.bastions.values() for subnet in group.subnets)
+    template: Template = _expanded(
+        copy.deepcopy(sam),
+        {
+            EACH_DATABASE: [_words_of(database) for database in databases],
+            EACH_SUBNET: [{"Subnet": subnet} for subnet in subnets],
+        },
+    )
     resources = template["Resources"]
     for name in [name for name, each in resources.items() if each["Type"] == _FUNCTION]:
         add(resources, _complete_function(name, resources[name]))
@@ -156,24 +163,34 @@ def _complete_function(name: str, function: Template) -> Template:
     }
 
 
-def _expanded(value: Any, databases: Sequence[Database]) -> Any:
-    """With every ``{"Drawbridge::EachDatabase": text}`` in a list replaced by one Fn::Sub for each database."""
+def _expanded(value: Any, each: Mapping[str, Sequence[Mapping[str, str]]]) -> Any:
+    """With every ``{marker: text}`` in a list replaced by one Fn::Sub for each that the marker stands for, in its words."""
     if isinstance(value, list):
-        return [each for inner in value for each in _expanded_in_list(inner, databases)]
+        return [one for inner in value for one in _expanded_in_list(inner, each)]
     if isinstance(value, dict):
-        return {key: _expanded(inner, databases) for key, inner in value.items()}
+        return {key: _expanded(inner, each) for key, inner in value.items()}
     return value
 
 
-def _expanded_in_list(value: Any, databases: Sequence[Database]) -> Iterator[Any]:
-    if not isinstance(value, dict) or EACH_DATABASE not in value:
-        yield _expanded(value, databases)
+def _expanded_in_list(value: Any, each: Mapping[str, Sequence[Mapping[str, str]]]) -> Iterator[Any]:
+    marker = next((name for name in each if isinstance(value, dict) and name in value), None)
+    if marker is None:
+        yield _expanded(value, each)
         return
-    for database in databases:
-        text = value[EACH_DATABASE]
-        for name, word in {"Region": "AWS::Region", "ResourceId": database.resource_id}.items():
-            text = text.replace(f"${{{name}}}", f"${{{word}}}")
-        yield {"Fn::Sub": text.replace("${Kind}", database.kind).replace("${Identifier}", database.identifier)}
+    for words in each[marker]:
+        text = value[marker]
+        for name, word in words.items():
+            text = text.replace(f"${{{name}}}", word)
+        yield {"Fn::Sub": text}
+
+
+def _words_of(database: Database) -> dict[str, str]:
+    return {
+        "Region": "${AWS::Region}",
+        "ResourceId": f"${{{database.resource_id}}}",
+        "Kind": database.kind,
+        "Identifier": database.identifier,
+    }
 
 
 def _session_documents(locations: Iterable[Location]) -> Template:

@@ -28,6 +28,9 @@ class World(Protocol):
     def find_template(self, name: str) -> tuple[str, Mapping[str, Any]]:
         """The id of a launch template and what its default version says."""
 
+    def subnet(self, subnet_id: str) -> str:
+        """One name for every subnet of the catalogue; the others keep theirs."""
+
     def database(self) -> str:
         """The resource id of the cluster that people connect to."""
 
@@ -106,7 +109,7 @@ def _run_instances(given: Flat, world: World) -> Iterator[Request]:
     yield on("security-group/*", overrides="SecurityGroup NetworkInterface")
     yield on("network-interface/*", overrides="SubnetId NetworkInterface")
     if subnet := given.get("SubnetId"):
-        yield on(f"subnet/{subnet}", overrides="SubnetId")
+        yield on(f"subnet/{world.subnet(subnet)}", overrides="SubnetId")
     role = world.arn("iam", "role/" + given.get("IamInstanceProfile.Name", "BastionRole"))
     yield Request(action="iam:PassRole", resource=role, context={"iam:PassedToService": ("ec2.amazonaws.com",)})
     tagged = {each["ResourceType"] for each in template.get("TagSpecifications", [])}

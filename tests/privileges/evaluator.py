@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 _ELEMENTS = {"Sid", "Effect", "Action", "Resource", "Condition"}
@@ -135,14 +136,16 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile("".join({"*": ".*", "?": "."}.get(sign, re.escape(sign)) for sign in pattern), re.DOTALL)
 
 
-def resolve(value: Any, names: Mapping[str, str], databases: Sequence[Mapping[str, str]] = ()) -> Any:
+def resolve(
+    value: Any, names: Mapping[str, str], each: Mapping[str, Sequence[Mapping[str, str]]] = MappingProxyType({})
+) -> Any:
     """A document with CloudFormation's intrinsics replaced by ``names``: ``Ledger.Arn``, ``AWS::Region``. Raises PolicyError.
 
-    ``Drawbridge::EachDatabase`` stands for one text for each of ``databases``.
+    A key of ``each``, such as ``Drawbridge::EachDatabase``, stands for one text for each of its names.
     """
     match value:
         case [*items]:
-            return [each for item in items for each in _spread(item, names, databases)]
+            return [one for item in items for one in _spread(item, names, each)]
         case {"Ref": str(name)}:
             return _named(names, name)
         case {"Fn::GetAtt": [str(name), str(attribute)]}:
@@ -154,15 +157,15 @@ def resolve(value: Any, names: Mapping[str, str], databases: Sequence[Mapping[st
         case {**members}:
             if intrinsics := [name for name in members if name == "Ref" or name.startswith(("Fn::", "Drawbridge::"))]:
                 raise PolicyError(f"Intrinsics that are not understood here: {intrinsics}")
-            return {name: resolve(member, names, databases) for name, member in members.items()}
+            return {name: resolve(member, names, each) for name, member in members.items()}
     return value
 
 
-def _spread(item: Any, names: Mapping[str, str], databases: Sequence[Mapping[str, str]]) -> list[Any]:
-    if isinstance(item, dict) and item.keys() == {"Drawbridge::EachDatabase"}:
-        text = {"Fn::Sub": item["Drawbridge::EachDatabase"]}
-        return list(dict.fromkeys(resolve(text, {**names, **database}) for database in databases))
-    return [resolve(item, names, databases)]
+def _spread(item: Any, names: Mapping[str, str], each: Mapping[str, Sequence[Mapping[str, str]]]) -> list[Any]:
+    if isinstance(item, dict) and len(item) == 1 and (marker := next(iter(item))) in each:
+        text = {"Fn::Sub": item[marker]}
+        return list(dict.fromkeys(resolve(text, {**names, **one}) for one in each[marker]))
+    return [resolve(item, names, each)]
 
 
 def _named(names: Mapping[str, str], name: str) -> str:

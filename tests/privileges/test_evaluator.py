@@ -131,7 +131,7 @@ def test_what_is_not_understood_is_an_error(statement: dict[str, Any]) -> None:
 
 
 def test_intrinsics_become_names() -> None:
-    """Each database its own text, IAM's own variables left alone."""
+    """Each database and each subnet its own text, IAM's own variables left alone."""
     names = {"Ledger.Arn": TABLE, "Secret": "s", "AWS::Region": "eu-west-1"}
     given = {
         "Resource": [
@@ -139,12 +139,17 @@ def test_intrinsics_become_names() -> None:
             {"Ref": "Secret"},
             {"Fn::Sub": "${AWS::Region}/${!aws:userid}"},
             {"Drawbridge::EachDatabase": "${AWS::Region}:${ResourceId}"},
+            {"Drawbridge::EachSubnet": "subnet/${Subnet}"},
         ]
     }
 
-    resolved = resolve(given, names, [{"ResourceId": "a"}, {"ResourceId": "b"}])
+    each = {
+        "Drawbridge::EachDatabase": [{"ResourceId": "a"}, {"ResourceId": "b"}],
+        "Drawbridge::EachSubnet": [{"Subnet": "c"}],
+    }
+    resolved = resolve(given, names, each)
 
-    assert [TABLE, "s", "eu-west-1/${aws:userid}", "eu-west-1:a", "eu-west-1:b"] == resolved["Resource"]
+    assert [TABLE, "s", "eu-west-1/${aws:userid}", "eu-west-1:a", "eu-west-1:b", "subnet/c"] == resolved["Resource"]
 
 
 @pytest.mark.parametrize("given", [{"Ref": "Other"}, {"Fn::Join": ["", ["a"]]}, {"Fn::If": ["A", "b", "c"]}])

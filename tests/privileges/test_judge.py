@@ -4,12 +4,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import boto3
 import pytest
 from moto import mock_aws
 
 from local.api_gateway import API_ID
 from local.aws_calls import AwsCall
 from local.identities import WORKSPACE_KEY, access_key_of, assume_role
+from local.stack import STAGE
 from tests.privileges.judge import Judge
 from tests.privileges.suite import is_whole
 
@@ -62,6 +64,27 @@ def test_people_may_call_the_api_and_no_service_behind_it(monkeypatch: pytest.Mo
     assert judge(alice, "Invoke", invoked, "execute-api")[0] is None
     assert judge(alice, "Invoke", {"Resource": f"{API_ID}/api/POST/slack/events"}, "execute-api")[0]
     assert judge(alice, "UpdateItem", GRANT)[0]
+
+
+@mock_aws
+@pytest.mark.parametrize(("is_of_the_catalogue", "is_refused"), [(True, False), (False, True)])
+def test_a_bastion_is_launched_in_the_catalogues_subnets_alone(
+    is_of_the_catalogue: bool, is_refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another subnet of the account may lead where nobody looked."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    ec2 = boto3.client("ec2")
+    ours = ec2.create_subnet(VpcId=ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"], CidrBlock="10.0.1.0/24")
+    theirs = ec2.describe_subnets(Filters=[{"Name": "default-for-az", "Values": ["true"]}])["Subnets"][0]
+    subnet = (ours["Subnet"] if is_of_the_catalogue else theirs)["SubnetId"]
+    tags = [{"ResourceType": "launch-template", "Tags": [{"Key": "drawbridge:stage", "Value": STAGE}]}]
+    data = {"InstanceType": "t4g.nano"}
+    ec2.create_launch_template(LaunchTemplateName="main", LaunchTemplateData=data, TagSpecifications=tags)
+    launch = {"LaunchTemplate.LaunchTemplateName": "main", "SubnetId": subnet, "InstanceType": "t4g.nano"}
+    refusal, _ = judge(access_key_of("WarmBastion"), "RunInstances", launch, "ec2")
+
+    assert is_refused is bool(refusal and f"subnet/{subnet}" in refusal)
+    assert is_refused is bool(refusal)
 
 
 def test_whoever_drives_the_workspace_may_do_everything() -> None:

@@ -16,6 +16,8 @@ from tests.privileges.evaluator import Statement, read_policy, resolve
 ROOT = Path(__file__).parents[2]
 AUDIT_LOG = "drawbridge-audit"
 DATABASES = ({"Region": seed.REGION, "ResourceId": "cluster-LOCAL", "Kind": "cluster", "Identifier": seed.CLUSTER},)
+OUR_SUBNET = "subnet-of-the-catalogue"
+EACH = {"Drawbridge::EachDatabase": DATABASES, "Drawbridge::EachSubnet": ({"Subnet": OUR_SUBNET},)}
 FUNCTIONS = tuple(
     json.loads((ROOT / ".chalice" / "config.json").read_text(encoding="utf-8"))["stages"]["prod"]["lambda_functions"]
 )
@@ -57,7 +59,7 @@ def read_document(function: str) -> dict[str, Any]:
 
 def policy_of(document: Mapping[str, Any]) -> tuple[Statement, ...]:
     """A policy with this workspace's names in it."""
-    return read_policy(resolve(document, NAMES, DATABASES))
+    return read_policy(resolve(document, NAMES, EACH))
 
 
 def user_statements() -> tuple[Statement, ...]:
@@ -83,6 +85,11 @@ class LocalWorld:
         if identifier is None:
             return "lt-unknown", {}
         return identifier, _ec2().launch_templates[identifier].default_version().data
+
+    def subnet(self, subnet_id: str) -> str:
+        default = _ec2().get_default_vpc()
+        ours = {name for zone in _ec2().subnets.values() for name, each in zone.items() if each.vpc_id != default.id}
+        return OUR_SUBNET if subnet_id in ours else subnet_id
 
     def database(self) -> str:
         return DATABASES[0]["ResourceId"]

@@ -471,6 +471,23 @@ def test_a_right_on_each_database_names_all_of_them() -> None:
     ] == properties(template, "IssueTokenRole")["Policies"][0]["PolicyDocument"]["Statement"][0]["Resource"]
 
 
+@pytest.mark.parametrize("role", ["WarmBastionRole", "EnsureBastionRunningRole", "StopIdleBastionsRole"])
+def test_bastions_are_launched_in_the_catalogues_subnets_only(role: str) -> None:
+    """In those of every group, wherever its database functions are: the main stack launches them all."""
+    near = a_location("orders", bastion=a_group("main", "subnet-a", "subnet-b"))
+    elsewhere = replace(a_group("far", "subnet-c"), provisioner="other")
+    template = completed(a_catalogue(near, a_location("books", identifier="books", bastion=elsewhere)))
+    statements = [
+        statement
+        for policy in properties(template, role)["Policies"]
+        for statement in policy["PolicyDocument"]["Statement"]
+        if statement["Action"] == "ec2:RunInstances"
+    ]
+    allowed = re.findall(r":subnet/([^\"]*)", json.dumps(statements))
+
+    assert ["subnet-a", "subnet-b", "subnet-c"] == allowed
+
+
 def test_no_macro_of_ours_is_left() -> None:
     """AWS would not know it."""
     assert "Drawbridge::" not in json.dumps(completed())
