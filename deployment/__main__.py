@@ -28,6 +28,7 @@ _ACTIONS = {
 }
 """Where the module has a function for each of several."""
 _COMPILING = {"package", "deploy"}
+_HELP = {"-h", "--help"}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -55,8 +56,8 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     for name, summary in _VERBS.items():
         verb = verbs.add_parser(name, help=summary)
         if name == asked:
-            if name in _COMPILING:
-                require_interpreter()
+            if name in _COMPILING and not _HELP.intersection(arguments):
+                require_interpreter()  # before a module is missed that only the right one has
             module = import_module(f"deployment.{name}")
             for run, given in _actions(name, verb):
                 given.set_defaults(run=getattr(module, run))

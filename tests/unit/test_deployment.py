@@ -73,3 +73,19 @@ def test_the_verbs_can_be_listed_before_anything_is_installed() -> None:
 
     assert (0, "") == (done.returncode, done.stderr)
     assert {"package", "deploy", "destroy", "doctor", "location", "manifest", "audit"} <= set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        *("package", "deploy", "destroy", "doctor", "manifest", "openapi"),
+        *("audit", "audit verify", "audit export", "location", "location sql", "location check", "location policy"),
+    ],
+)
+def test_help_is_given_by_any_python(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever reads what a verb takes builds nothing yet, so the interpreter need not be one that packages."""
+    with pytest.raises(SystemExit) as ended:
+        main([*verb.split(), "--help"])
+
+    assert 0 == ended.value.code
+    assert capsys.readouterr().out.startswith(f"usage: python -m deployment {verb} [-h]")
