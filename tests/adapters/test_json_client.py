@@ -7,7 +7,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import boto3
@@ -28,6 +28,7 @@ from botocore.session import get_session
 
 from chalicelib.aws import json_client
 from chalicelib.aws.json_client import ATTEMPTS, PATIENCE_SECONDS, Connection, JsonClient, endpoint_of
+from tests.serving import HttpServer, Silent
 
 REGION = "eu-west-1"
 KEYS = {"access_key": "AKIAEXAMPLE", "secret_key": "a-secret", "token": "a-session"}
@@ -64,7 +65,7 @@ class Server:
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Silent, BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         timeout = 10
 
@@ -100,18 +101,10 @@ def server() -> Iterator[Server]:
             except OSError:
                 return  # reset already
 
-        def log_message(self, *_: Any) -> None: ...
-
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    httpd.daemon_threads = True
-    known = Server(url=f"http://127.0.0.1:{httpd.server_port}")
-    thread = threading.Thread(target=httpd.serve_forever, args=(0.05,))
-    thread.start()
-    yield known
-    known.over.set()
-    httpd.shutdown()
-    thread.join(10)
-    httpd.server_close()
+    with HttpServer(Handler) as httpd:
+        known = Server(url=f"http://127.0.0.1:{httpd.port}")
+        yield known
+        known.over.set()
 
 
 @dataclass

@@ -8,7 +8,6 @@ import socket
 import ssl
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -30,6 +29,7 @@ from psycopg.sql import SQL, Identifier
 
 from local.iam_proxy import CertificateAuthority, Credentials, IamProxy, check_token
 from local.postgres import PostgresServer, create_rds_roles, find_bin_directory
+from tests.waiting import eventually
 
 REGION = "eu-west-1"
 WRITER = f"my-aurora.cluster-abc123.{REGION}.rds.amazonaws.com"
@@ -379,16 +379,6 @@ def read_messages(connection: socket.socket, until: bytes) -> dict[bytes, bytes]
     return messages
 
 
-def wait_until(is_true: Callable[[], object]) -> bool:
-    """Says whether it became true in time."""
-    deadline, pause = time.monotonic() + SECONDS_TO_WAIT, threading.Event()
-    while not is_true():
-        if time.monotonic() > deadline:
-            return False
-        pause.wait(0.01)
-    return True
-
-
 @pytest.mark.parametrize("host", [WRITER, READER])
 def test_each_endpoint_lets_its_tokens_in_and_shows_its_name(door: Door, host: str) -> None:
     """verify-full against the endpoint works through a local address, as through a tunnel."""
@@ -549,7 +539,7 @@ def test_cancelling_over_tls_works(door: Door) -> None:
         waiting = background.submit(connection.execute, "SELECT pg_sleep(20)")
         question = "SELECT 1 FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(20)' AND state = 'active'"
         with door.server.connect(autocommit=True) as rdsadmin:
-            assert wait_until(lambda: rdsadmin.execute(question).fetchone())
+            assert eventually(lambda: rdsadmin.execute(question).fetchone())
         connection.cancel_safe(timeout=SECONDS_TO_WAIT)
 
         with pytest.raises(psycopg.errors.QueryCanceled):
@@ -565,7 +555,7 @@ def test_cancelling_in_the_clear_works(door: Door) -> None:
         session.sendall(b"Q" + (len(query) + 4).to_bytes(4) + query)
         with door.server.connect(autocommit=True) as rdsadmin:
             question = "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND state = 'active'"
-            assert wait_until(lambda: rdsadmin.execute(question, [int.from_bytes(key[:4])]).fetchone())
+            assert eventually(lambda: rdsadmin.execute(question, [int.from_bytes(key[:4])]).fetchone())
         with door.knock() as canceller:
             canceller.sendall((len(key) + 8).to_bytes(4) + b"\x04\xd2\x16\x2e" + key)
             answer = canceller.recv(1)
@@ -592,7 +582,7 @@ def test_a_session_ends_with_its_client(door: Door) -> None:
     with door.server.connect(autocommit=True) as rdsadmin:
         question = "SELECT 1 FROM pg_stat_activity WHERE pid = %s"
 
-        assert wait_until(lambda: rdsadmin.execute(question, [process]).fetchone() is None)
+        assert eventually(lambda: rdsadmin.execute(question, [process]).fetchone() is None)
 
 
 def test_much_data_passes_both_ways(door: Door) -> None:
@@ -823,7 +813,7 @@ def test_stopping_leaves_nothing(door: Door, caplog: pytest.LogCaptureFixture) -
     assert threads == set(threading.enumerate())
     with door.server.connect(autocommit=True) as rdsadmin:
         question = "SELECT 1 FROM pg_stat_activity WHERE pid = %s"
-        assert wait_until(lambda: rdsadmin.execute(question, [process]).fetchone() is None)
+        assert eventually(lambda: rdsadmin.execute(question, [process]).fetchone() is None)
 
 
 def test_a_proxy_that_was_never_started_can_be_stopped(door: Door) -> None:

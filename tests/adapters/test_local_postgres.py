@@ -8,8 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from local.postgres import (
     create_rds_roles,
     find_bin_directory,
 )
+from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 # PostgreSQL refuses to run as root, so root becomes nobody.
@@ -84,16 +84,6 @@ def open_directory() -> Iterator[Path]:
     directory.chmod(0o755)
     yield directory
     shutil.rmtree(directory)
-
-
-def wait_until(is_true: Callable[[], object], seconds: float = 5) -> bool:
-    """Says whether it became true in time."""
-    deadline, pause = time.monotonic() + seconds, threading.Event()
-    while not is_true():
-        if time.monotonic() > deadline:
-            return False
-        pause.wait(0.01)
-    return True
 
 
 def ask(connection: psycopg.Connection, question: str) -> list[tuple[Any, ...]]:
@@ -282,7 +272,7 @@ def test_it_ends_with_a_parent_that_was_killed() -> None:
         parent.kill()
     try:
         assert was_running
-        assert wait_until(lambda: not (directory / "data" / "postmaster.pid").exists())
+        assert eventually(lambda: not (directory / "data" / "postmaster.pid").exists())
     finally:
         shutil.rmtree(directory)
 
@@ -292,7 +282,7 @@ def test_it_tells_that_it_died() -> None:
     with PostgresServer(find_bin_directory(os.environ)) as server:
         healthy = server.find_failure()
         os.kill(postmaster_of(server), signal.SIGKILL)
-        died = wait_until(lambda: not server.is_running())
+        died = eventually(lambda: not server.is_running())
         failure = server.find_failure()
 
     assert healthy is None

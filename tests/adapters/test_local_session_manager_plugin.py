@@ -14,24 +14,24 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
 import local.session_manager_plugin
 from chalicelib.domain.session_documents import session_document
-from local.ssm.documents import AWS_DOCUMENT, SsmError, own_document
+from local.ssm.documents import AWS_DOCUMENT, own_document
 from local.ssm.server import Instance, SessionManager
 from tests.factories import a_location
+from tests.serving import Serving, SessionManagerFront
+from tests.waiting import WAITING_SECONDS, eventually
 
-WAITING_SECONDS = 20.0
 BASTION = "i-0123456789abcdef0"
 HOST = "my-aurora.cluster-example.eu-west-1.rds.amazonaws.com"
 OWNER = "arn:aws:sts::123456789012:assumed-role/Developer/alice@example.com"
@@ -41,10 +41,8 @@ BLOCK = bytes(range(256)) * 256
 MEGABYTE = 1024 * 1024
 
 
-class Pump(socketserver.ThreadingTCPServer):
+class Pump(Serving, socketserver.ThreadingTCPServer):
     """A TCP server that a client tells in one line what to do: echo, send bytes or digest bytes."""
-
-    daemon_threads = True
 
     def __init__(self) -> None:
         pump = self
@@ -60,8 +58,7 @@ class Pump(socketserver.ThreadingTCPServer):
                     pump.serve(self.connection, self.rfile.readline())
                 pump.ended.release()
 
-        super().__init__(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02})
+        super().__init__(Handler)
 
     def serve(self, connection: socket.socket, line: bytes) -> None:
         verb, _, size = line.decode().strip().partition(" ")
@@ -85,15 +82,9 @@ class Pump(socketserver.ThreadingTCPServer):
         before = self.sent_blocks
         return not self._stopping.wait(0.3) and 0 < before == self.sent_blocks
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *exit_: object) -> None:
         self._stopping.set()
-        self.shutdown()
-        self._thread.join()
-        self.server_close()
+        super().__exit__(*exit_)
 
 
 class Program:
@@ -208,44 +199,6 @@ class Tunnel:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
 
-class Front(ThreadingHTTPServer):
-    """The least of an HTTP front: the JSON protocol around `SessionManager.handle`."""
-
-    daemon_threads = True
-
-    def __init__(self, manager: SessionManager) -> None:
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                operation = self.headers["X-Amz-Target"].removeprefix("AmazonSSM.")
-                key = re.search("Credential=([^/]+)", self.headers["Authorization"])
-                try:
-                    status, answer = 200, manager.handle(operation, request, key[1] if key else "")
-                except SsmError as error:
-                    status, answer = 400, {"__type": error.code, "message": error.message}
-                body = json.dumps(answer).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/x-amz-json-1.1")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        super().__init__(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02})
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.shutdown()
-        self._thread.join()
-        self.server_close()
-
-
 @pytest.fixture
 def world() -> Iterator[World]:
     started = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -261,7 +214,7 @@ def world() -> Iterator[World]:
             clock=lambda: datetime.now(UTC),
         ) as manager,
     ):
-        targets[HOST, 5432] = "127.0.0.1", pump.server_address[1]
+        targets[HOST, 5432] = pump.address
         world = World(manager, pump, instances)
         yield world
         for program in world.programs:
@@ -273,15 +226,6 @@ def read(connection: socket.socket, size: int) -> bytes:
     while len(data) < size and (part := connection.recv(65536)):
         data += part
     return bytes(data)
-
-
-def eventually(condition: Callable[[], object]) -> bool:
-    deadline, pause = time.monotonic() + WAITING_SECONDS, threading.Event()
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        pause.wait(0.02)
-    return True
 
 
 def unused_port() -> int:
@@ -584,11 +528,11 @@ DELIVERED = {
 
 @pytest.fixture
 def shell(world: World, tmp_path: Path) -> Iterator[Shell]:
-    with Front(world.manager) as front:
+    with SessionManagerFront(world.manager) as front:
         (tmp_path / "config").write_text(
             "[default]\nregion = eu-west-1\nservices = local\n"
             "aws_access_key_id = AKIALOCALALICE000000\naws_secret_access_key = nothing\n"
-            f"[services local]\nssm =\n  endpoint_url = http://127.0.0.1:{front.server_address[1]}\n",
+            f"[services local]\nssm =\n  endpoint_url = {front.url}\n",
             encoding="utf-8",
         )
         environment = {

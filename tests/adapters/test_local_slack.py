@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from slack_sdk.webhook import WebhookClient
 
 from local.slack.api import Answer, NotOnScreenError, SlackStandIn, SlackUser
 from local.slack.web import FILES, PAGE
+from tests.serving import HttpServer, Silent
 
 Json = dict[str, Any]
 MANIFEST: Json = json.loads((Path(__file__).parents[2] / "chalicelib/slack/manifest.json").read_text())
@@ -48,7 +49,7 @@ class Clock:
         return time.time() + self.offset
 
 
-class Served:
+class Served(HttpServer):
     """A Bolt app behind an HTTP server; remembers the payloads that passed its signature check."""
 
     def __init__(self, slack: SlackStandIn) -> None:
@@ -62,7 +63,7 @@ class Served:
         self.app.use(self._remember)
         served = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(Silent, BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"])).decode()
                 headers: dict[str, Any] = dict(self.headers)
@@ -71,22 +72,11 @@ class Served:
                 self.end_headers()
                 self.wfile.write(response.body.encode())
 
-            def log_message(self, *_: object) -> None:
-                """Keeps the test output clean."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = False
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,))
-        self.thread.start()
+        super().__init__(Handler)
 
     def _remember(self, body: Json, next_: Callable[[], None]) -> None:
         self.bodies.append(body)
         next_()
-
-    def stop(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
 
 
 def a_slack(clock: Callable[[], float], **changes: Any) -> SlackStandIn:
@@ -118,10 +108,9 @@ def client(slack: SlackStandIn) -> WebClient:
 
 @pytest.fixture
 def served(slack: SlackStandIn) -> Iterator[Served]:
-    served = Served(slack)
-    slack.deliver_to = f"http://127.0.0.1:{served.server.server_port}"
-    yield served
-    served.stop()
+    with Served(slack) as served:
+        slack.deliver_to = f"http://127.0.0.1:{served.port}"
+        yield served
 
 
 @pytest.fixture
@@ -243,7 +232,7 @@ class TestCommands:
     def test_a_wrong_signing_secret_is_refused_by_the_app(self, served: Served, clock: Clock) -> None:
         """An app with another secret answers 401, and the person sees that it failed."""
         with a_slack(clock, signing_secret="another") as slack:
-            slack.deliver_to = f"http://127.0.0.1:{served.server.server_port}"
+            slack.deliver_to = f"http://127.0.0.1:{served.port}"
             answer = slack.command(ALICE, "C0RANDOM", "/db-access")
 
         assert Answer(status=401, error='/db-access failed with the error "dispatch_failed"') == answer
@@ -261,7 +250,7 @@ class TestCommands:
         answered = threading.Event()
         served.app.command("/db-access")(lambda ack: (answered.wait(5), ack("too late")))
         with a_slack(clock, request_timeout_seconds=0.15) as slack:
-            slack.deliver_to = f"http://127.0.0.1:{served.server.server_port}"
+            slack.deliver_to = f"http://127.0.0.1:{served.port}"
             answer = slack.command(ALICE, "C0RANDOM", "/db-access")
             answered.set()
 
@@ -272,9 +261,10 @@ class TestCommands:
         """Nothing in the workspace is more patient than Slack."""
         assert 3.0 == slack.request_timeout_seconds
 
-    def test_an_app_that_cannot_be_reached_has_failed(self, slack: SlackStandIn, served: Served) -> None:
+    def test_an_app_that_cannot_be_reached_has_failed(self, slack: SlackStandIn) -> None:
         """A closed port is shown as a failed dispatch."""
-        served.stop()
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            slack.deliver_to = f"http://127.0.0.1:{closed.getsockname()[1]}"
 
         assert 'failed with the error "dispatch_failed"' in slack.command(ALICE, "C0RANDOM", "/db-access").error
 

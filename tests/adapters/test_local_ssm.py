@@ -7,13 +7,12 @@ import select
 import socket
 import socketserver
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import Any, Self
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -27,9 +26,10 @@ from local.ssm.documents import AWS_DOCUMENT, SsmError, own_document
 from local.ssm.protocol import Command, Flag, Frame, Message, MessageType, PayloadType, ProtocolError, cut_frames
 from local.ssm.server import Instance, SessionManager
 from tests.factories import READ, WRITE, a_location, a_rule
+from tests.serving import Serving
 from tests.strategies import RULE
+from tests.waiting import WAITING_SECONDS, eventually
 
-WAITING_SECONDS = 10.0
 BASTION = "i-0123456789abcdef0"
 OTHER_BASTION = "i-0fedcba9876543210"
 HOST = "my-aurora.cluster-example.eu-west-1.rds.amazonaws.com"
@@ -62,10 +62,8 @@ class Ec2(dict[str, Instance]):
         self[instance_id] = replace(self[instance_id], state="stopping", running_since=None)
 
 
-class Target(socketserver.ThreadingTCPServer):
+class Target(Serving, socketserver.ThreadingTCPServer):
     """A TCP server that answers each connection with `serve`; `ended` counts the connections that are over."""
-
-    daemon_threads = True
 
     def __init__(self, serve: Callable[[socket.socket], None]) -> None:
         target = self
@@ -77,21 +75,7 @@ class Target(socketserver.ThreadingTCPServer):
                     serve(self.request)
                 target.ended.release()
 
-        super().__init__(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02})
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.shutdown()
-        self._thread.join()
-        self.server_close()
-
-    @property
-    def address(self) -> tuple[str, int]:
-        return "127.0.0.1", self.server_address[1]
+        super().__init__(Handler)
 
 
 def echo(connection: socket.socket) -> None:
@@ -296,15 +280,6 @@ def echoing(world: World) -> Iterator[Target]:
     with Target(echo) as target:
         world.targets[HOST, 5432] = target.address
         yield target
-
-
-def eventually(condition: Callable[[], Any]) -> bool:
-    deadline, pause = time.monotonic() + WAITING_SECONDS, threading.Event()
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        pause.wait(0.02)
-    return True
 
 
 # Bytes

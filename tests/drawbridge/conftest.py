@@ -3,9 +3,8 @@
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,10 +13,8 @@ from click.testing import CliRunner, Result
 from drawbridge.program import drawbridge
 from local.postgres import PostgresServer, find_bin_directory
 from tests.drawbridge.fake_api import FakeApi, fake_api
+from tests.drawbridge.processes import processes
 from tests.drawbridge_network.world import KEY, REGION, SECRET, World, database, make_world
-
-ROOT = Path(__file__).parents[2]
-SECONDS = 40.0
 
 
 @pytest.fixture
@@ -76,27 +73,9 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def start(shell: dict[str, str]) -> Iterator[Start]:
-    """Start ``drawbridge …`` in that shell as a process of its own, which is ended with the test."""
-    started: list[subprocess.Popen[str]] = []
-
-    def begin(arguments: Sequence[str], environment: dict[str, str] | None = None) -> "subprocess.Popen[str]":
-        process = subprocess.Popen(
-            [sys.executable, "-m", "drawbridge", *arguments],
-            cwd=ROOT,
-            env=shell | (environment or {}),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        return process
-
-    yield begin
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.communicate(timeout=SECONDS)
+    """Start ``drawbridge …`` in that shell, and more, as a process of its own, which is ended with the test."""
+    with processes() as begin:
+        yield lambda arguments, environment=None: begin(arguments, shell | (environment or {}))
 
 
 @pytest.fixture(scope="session")

@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.serving import HttpServer, Silent
 
 LOCATION = "my-aurora-location"
 CAPS = {"r": 8 * 3600, "w": 2 * 3600, "o": 4 * 3600}
@@ -230,7 +232,7 @@ def fake_api() -> Iterator[FakeApi]:
     """On 127.0.0.1, by a free port."""
     api = FakeApi()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Silent, BaseHTTPRequestHandler):
         def _answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             status, content = api.answer(self.command, self.path, self.headers, body)  # type: ignore[arg-type]  # as a mapping
@@ -243,17 +245,6 @@ def fake_api() -> Iterator[FakeApi]:
 
         do_GET = do_POST = do_DELETE = _answer  # noqa: N815  the server's names
 
-        def log_message(self, *_: object) -> None:
-            """Says nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = False
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    api.address = f"http://127.0.0.1:{server.server_port}/api"
-    try:
+    with HttpServer(Handler) as server:
+        api.address = f"http://127.0.0.1:{server.port}/api"
         yield api
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

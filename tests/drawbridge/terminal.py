@@ -5,18 +5,16 @@ import pty
 import re
 import struct
 import subprocess
-import sys
 import termios
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from fcntl import ioctl
-from pathlib import Path
 from select import select
 
-ROOT = Path(__file__).parents[2]
-SECONDS = 40.0
+from tests.drawbridge.processes import CLIENT, ROOT, SECONDS
+
 CTRL_C, CTRL_D = "\x03", "\x04"
 
 
@@ -28,7 +26,7 @@ class Terminal:
         self._own, other = pty.openpty()
         ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "drawbridge", *arguments],
+            [*CLIENT, *arguments],
             cwd=ROOT,
             env={**environment, "TERM": "xterm", "PAGER": "cat"},
             stdin=other,

@@ -11,7 +11,8 @@ import pytest
 from drawbridge.program import drawbridge
 from tests.drawbridge.conftest import Invoke, Start
 from tests.drawbridge.fake_api import LOCATION, FakeApi
-from tests.drawbridge_network.world import KEY, eventually
+from tests.drawbridge_network.world import KEY
+from tests.waiting import eventually
 
 COMMANDS = ("connect", "run", "list", "mine", "explain", "extend", "end", "token", "doctor", "cfg")
 OF_CFG = ("show", "set", "unset")

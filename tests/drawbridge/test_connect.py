@@ -11,10 +11,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.drawbridge.conftest import SECONDS, Start
+from tests.drawbridge.conftest import Start
 from tests.drawbridge.fake_api import LOCATION, FakeApi
+from tests.drawbridge.processes import SECONDS
 from tests.drawbridge.terminal import CTRL_C, Terminal
-from tests.drawbridge_network.world import DATABASE, USER, World, eventually
+from tests.drawbridge_network.world import DATABASE, USER, World
+from tests.waiting import eventually
 
 Open = Callable[..., Terminal]
 ASK = "import psycopg; print(*psycopg.connect('').execute('SELECT current_user, current_database()').fetchone())"

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from local.ssm.documents import SsmError
-from tests.drawbridge.conftest import SECONDS, Start
+from tests.drawbridge.conftest import Start
 from tests.drawbridge.fake_api import LOCATION, FakeApi
-from tests.drawbridge_network.world import DATABASE, KEY, USER, World, eventually
+from tests.drawbridge.processes import SECONDS
+from tests.drawbridge_network.world import DATABASE, KEY, USER, World
+from tests.waiting import eventually
 
 ASK = "import psycopg; print(*psycopg.connect('').execute('SELECT current_user, current_database()').fetchone())"
 SLEEP = "import pathlib, sys, threading; pathlib.Path(sys.argv[1]).touch(); threading.Event().wait(60)"

@@ -2,13 +2,11 @@
 
 import os
 import ssl
-import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Self
 
 import pytest
 from cryptography import x509
@@ -19,20 +17,19 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from drawbridge.certificates import ensure_bundle
 from drawbridge.errors import ConfigurationError, LoginError
 from local.iam_proxy import CertificateAuthority
+from tests.serving import HttpServer, Silent
 
 MONTH = 30 * 24 * 3600
 
 
-class Store(ThreadingHTTPServer):
+class Store(HttpServer):
     """The trust store as AWS serves it, over https."""
-
-    daemon_threads = True
 
     def __init__(self, certificate: Path, content: bytes) -> None:
         store = self
         self.content, self.status, self.asked = content, 200, 0
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(Silent, BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 store.asked += 1
                 self.send_response(store.status)
@@ -41,27 +38,14 @@ class Store(ThreadingHTTPServer):
                 self.end_headers()
                 self.wfile.write(store.content)
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(Handler)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
         self.socket = context.wrap_socket(self.socket, server_side=True)
-        self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02})
 
     @property
     def url(self) -> str:
-        return f"https://localhost:{self.server_address[1]}/bundle.pem"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.shutdown()
-        self._thread.join()
-        self.server_close()
+        return f"https://localhost:{self.port}/bundle.pem"
 
 
 def write_web_certificate(path: Path) -> None:

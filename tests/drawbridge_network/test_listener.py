@@ -21,18 +21,8 @@ from drawbridge.errors import PortInUseError, RefusedError
 from drawbridge.listener import Listener
 from local.iam_proxy import CertificateAuthority
 from local.postgres import PostgresServer
-from tests.drawbridge_network.world import (
-    DATABASE,
-    USER,
-    WAITING_SECONDS,
-    World,
-    a_connection,
-    ask,
-    connect,
-    eventually,
-    make_world,
-    sign,
-)
+from tests.drawbridge_network.world import DATABASE, USER, World, a_connection, ask, connect, make_world, sign
+from tests.waiting import WAITING_SECONDS, eventually
 
 MEGABYTE = 1024 * 1024
 

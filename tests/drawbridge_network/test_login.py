@@ -13,7 +13,8 @@ from drawbridge.login import LoginRefusedError, UnansweredError, check_login
 from drawbridge.postgres_wire import error_response, message
 from drawbridge.tokens import make_token
 from local.iam_proxy import CertificateAuthority
-from tests.drawbridge_network.world import HOST, WAITING_SECONDS, World, a_connection
+from tests.drawbridge_network.world import HOST, World, a_connection
+from tests.waiting import WAITING_SECONDS
 
 ASK_TOKEN = b"R\0\0\0\x08\0\0\0\x03"
 LET_IN = b"R\0\0\0\x08\0\0\0\0"

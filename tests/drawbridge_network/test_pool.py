@@ -10,7 +10,8 @@ from urllib.parse import parse_qsl
 import pytest
 from psycopg_pool import ConnectionPool
 
-from tests.drawbridge_network.world import DATABASE, USER, WAITING_SECONDS, World, eventually, sign
+from tests.drawbridge_network.world import DATABASE, USER, World, sign
+from tests.waiting import WAITING_SECONDS, eventually
 
 MINUTES = 46
 DROPS = (7, 23)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
 from drawbridge.relay import BUFFER_BYTES, Stream, join
-from tests.drawbridge_network.world import WAITING_SECONDS
+from tests.waiting import WAITING_SECONDS
 
 MEGABYTE = 1024 * 1024
 Talk = Callable[[Stream, Stream, "asyncio.Task[None]"], Awaitable[None]]

@@ -26,18 +26,8 @@ from drawbridge.errors import ConfigurationError, CredentialsError, RefusedError
 from drawbridge.tunnel import Tunnel
 from local.ssm.documents import AWS_DOCUMENT, SsmError
 from local.ssm.server import Instance
-from tests.drawbridge_network.world import (
-    BASTION,
-    HOST,
-    KEY,
-    OWN_DOCUMENT,
-    REGION,
-    SECRET,
-    WAITING_SECONDS,
-    World,
-    ask,
-    eventually,
-)
+from tests.drawbridge_network.world import BASTION, HOST, KEY, OWN_DOCUMENT, REGION, SECRET, World, ask
+from tests.waiting import WAITING_SECONDS, eventually
 
 STAND_IN = Path(local.session_manager_plugin.__file__).read_text(encoding="utf-8")
 SLEEPS = "import threading; threading.Event().wait(600)"

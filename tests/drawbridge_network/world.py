@@ -1,20 +1,15 @@
 """A bastion, a database behind it and a person's machine in front of it, for the client's network half."""
 
-import json
 import os
-import re
 import shutil
 import sys
 import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import boto3
 import psycopg
@@ -29,10 +24,11 @@ from drawbridge.tokens import make_token
 from drawbridge.tunnel import Tunnel
 from local.iam_proxy import CertificateAuthority, Credentials, IamProxy
 from local.postgres import PostgresServer, create_rds_roles
-from local.ssm.documents import AWS_DOCUMENT, SsmError, own_document
+from local.ssm.documents import AWS_DOCUMENT, own_document
 from local.ssm.server import Instance, SessionManager
+from tests.serving import SessionManagerFront
+from tests.waiting import WAITING_SECONDS
 
-WAITING_SECONDS = 20.0
 BASTION = "i-0123456789abcdef0"
 REGION = "eu-west-1"
 HOST = f"my-aurora.cluster-abc123.{REGION}.rds.amazonaws.com"
@@ -41,61 +37,6 @@ KEY, SECRET = "AKIALOCALALICE000000", "local-person-secret"
 USER, DATABASE = "jit_0123abcd_r_alice", "depotpostgres"
 OWN_DOCUMENT = "drawbridge-example-depot"
 _PLUGIN = Path(local.session_manager_plugin.__file__)
-
-
-def eventually(condition: Callable[[], object]) -> bool:
-    """Whether it comes to hold, within the time that is waited for anything here."""
-    deadline, pause = time.monotonic() + WAITING_SECONDS, threading.Event()
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        pause.wait(0.02)
-    return True
-
-
-class Front(ThreadingHTTPServer):
-    """The HTTP in front of Session Manager's operations; what it was asked it keeps."""
-
-    daemon_threads = True
-
-    def __init__(self, manager: SessionManager) -> None:
-        front = self
-        self.calls: list[tuple[str, dict[str, Any]]] = []
-        self.refusal: SsmError | None = None
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                operation = self.headers["X-Amz-Target"].removeprefix("AmazonSSM.")
-                key = re.search("Credential=([^/]+)", self.headers["Authorization"])
-                front.calls.append((operation, request))
-                try:
-                    if front.refusal and operation == "StartSession":
-                        raise front.refusal
-                    status, answer = 200, manager.handle(operation, request, key[1] if key else "")
-                except SsmError as error:
-                    status, answer = 400, {"__type": error.code, "message": error.message}
-                body = json.dumps(answer).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/x-amz-json-1.1")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        super().__init__(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02})
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.shutdown()
-        self._thread.join()
-        self.server_close()
 
 
 class Clock:
@@ -129,7 +70,7 @@ class World:
 
     server: PostgresServer
     manager: SessionManager
-    front: Front
+    front: SessionManagerFront
     proxy: IamProxy
     instances: dict[str, Instance]
     directory: Path
@@ -141,7 +82,7 @@ class World:
 
     @property
     def endpoint_url(self) -> str:
-        return f"http://127.0.0.1:{self.front.server_address[1]}"
+        return self.front.url
 
     @property
     def environment(self) -> dict[str, str]:
@@ -267,7 +208,7 @@ def make_world(server: PostgresServer) -> Iterator[World]:
             )
         )
         manager.documents.append(own_document(OWN_DOCUMENT, _own_document(proxy.port)))
-        front = undo.enter_context(Front(manager))
+        front = undo.enter_context(SessionManagerFront(manager))
         connection = a_connection(port=proxy.port)
         world = World(
             server=server,

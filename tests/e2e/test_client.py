@@ -16,12 +16,12 @@ from drawbridge.api import Api
 from local.identities import assume_role
 from local.workspace import Workspace
 from tests.drawbridge.api_contract import ApiContract
+from tests.drawbridge.processes import CLIENT, ROOT, processes
 from tests.drawbridge.terminal import CTRL_D, Terminal
 from tests.e2e.people import MOST_SECONDS, People, eventually
 
 LOCATION = "my-aurora-location"
 SECONDS = {"ACCESS": 20, "IDLE_GRACE": 2}
-ROOT = Path(__file__).parents[2]
 REPAIR = "UPDATE shop.orders SET state = 'shipped' WHERE state = 'stuck'"
 COUNT = (
     "import psycopg; print(*psycopg.connect('').execute('SELECT current_user, count(*) FROM shop.orders').fetchone())"
@@ -50,26 +50,8 @@ def home() -> Iterator[Path]:
 @pytest.fixture
 def start(workspace: Workspace, home: Path) -> Iterator[Start]:
     """Run ``drawbridge …`` as somebody, in a process of its own."""
-    started: list[subprocess.Popen[str]] = []
-
-    def begin(who: str, *arguments: str, **more: str) -> "subprocess.Popen[str]":
-        process = subprocess.Popen(
-            [sys.executable, "-m", "drawbridge", *arguments],
-            cwd=ROOT,
-            env=shell(workspace, who, home) | more,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        return process
-
-    yield begin
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.communicate(timeout=MOST_SECONDS)
+    with processes() as begin:
+        yield lambda who, *arguments, **more: begin(arguments, shell(workspace, who, home) | more)
 
 
 def shell(workspace: Workspace, who: str, home: Path) -> dict[str, str]:
@@ -82,7 +64,7 @@ def id_of(people: People, who: str, level: str, workspace: Workspace, home: Path
 
     def find() -> str | None:
         done = subprocess.run(
-            [sys.executable, "-m", "drawbridge", "mine"],
+            [*CLIENT, "mine"],
             cwd=ROOT,
             env=shell(workspace, who, home),
             capture_output=True,
