@@ -7,53 +7,26 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import boto3
-import click
 
 from drawbridge.api import Api
-from drawbridge.certificates import ensure_bundle
+from drawbridge.certificates import cache_directory, ensure_bundle
 from drawbridge.connection import Connection
 from drawbridge.errors import DrawbridgeError, PortInUseError, RefusedError
 from drawbridge.libpq import child_environment, write_service_file
 from drawbridge.listener import Listener
 from drawbridge.login import check_login
 from drawbridge.progress import Progress
-from drawbridge.requests import AccessRequest, State
+from drawbridge.requests import AccessRequest, State, clock_time
 from drawbridge.signals import Endings
 from drawbridge.tokens import make_token
 from drawbridge.tunnel import Tunnel
 from drawbridge.waiting import wait_until_over, wait_until_ready
+from drawbridge.wish import Wish
 
 _LOGIN_SECONDS = 60.0
 _ASKED = "asked"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """What somebody wants, in the words of the command line; None means as the location has it."""
-
-    location: str
-    level: str
-    reason: str
-    duration_seconds: int | None
-    environment: str | None
-    region: str | None
-    port: int | None
-
-    def body(self) -> dict[str, Any]:
-        """As the API is asked."""
-        said = {
-            "location": self.location,
-            "level": self.level,
-            "reason": self.reason,
-            "duration_seconds": self.duration_seconds,
-            "environment": self.environment,
-            "region": self.region,
-            "port": self.port,
-        }
-        return {name: value for name, value in said.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,28 +170,6 @@ class Access:
         return self.request
 
 
-def clock_time(request: AccessRequest) -> str:
-    """When it ends, by the clock on the wall."""
-    return f"{request.ends_at.astimezone():%H:%M}" if request.ends_at else "its end"
-
-
 def deadline_after(seconds: int | None) -> float | None:
     """An instant of the monotonic clock."""
     return None if seconds is None else time.monotonic() + seconds
-
-
-@contextmanager
-def cache_directory() -> Iterator[Path]:
-    """Where downloads are kept between runs, or for this one alone: a container may have no home to keep anything in."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    cache = Path(base) / "drawbridge" if base else Path(click.get_app_dir("drawbridge")) / "cache"
-    try:
-        cache.mkdir(parents=True, exist_ok=True, mode=0o700)
-        is_usable = os.access(cache, os.W_OK)
-    except OSError:
-        is_usable = False
-    if is_usable:
-        yield cache
-        return
-    with tempfile.TemporaryDirectory(prefix="drawbridge-") as directory:
-        yield Path(directory)

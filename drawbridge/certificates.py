@@ -4,12 +4,16 @@ import os
 import ssl
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, build_opener, url2pathname
+
+import click
 
 from drawbridge.errors import ConfigurationError, LoginError
 
@@ -53,6 +57,23 @@ def ensure_bundle(url: str, *, cache: Path) -> Path:
         else:
             _keep(content, path)
     return path
+
+
+@contextmanager
+def cache_directory() -> Iterator[Path]:
+    """Where downloads are kept between runs, or for this one alone: a container may have no home to keep anything in."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    cache = Path(base) / "drawbridge" if base else Path(click.get_app_dir("drawbridge")) / "cache"
+    try:
+        cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+        is_usable = os.access(cache, os.W_OK)
+    except OSError:
+        is_usable = False
+    if is_usable:
+        yield cache
+        return
+    with tempfile.TemporaryDirectory(prefix="drawbridge-") as directory:
+        yield Path(directory)
 
 
 def _download(url: str) -> bytes:

@@ -1,6 +1,7 @@
 """The options and types that several commands share, so that each is called and explained alike everywhere."""
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any, TypeVar
 
 import click
@@ -8,6 +9,7 @@ import click
 from drawbridge.durations import parse_duration
 from drawbridge.errors import InvalidInputError
 from drawbridge.settings import check_api, check_level, check_port
+from drawbridge.wish import Wish
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -67,11 +69,12 @@ def level_option(command: _Command) -> _Command:
     )(command)
 
 
-def wish_options(*, timeout: str | None, reason: str, port: str) -> Callable[[_Command], _Command]:
-    """What ``connect`` and ``run`` ask for."""
+def wish_options(*, timeout: str | None, reason: str, port: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """What ``connect`` and ``run`` ask for; but for the timeout it comes, with the argument ``location``, as one ``wish``."""
     waits = f"[default: {timeout}]" if timeout else "[default: as long as the request waits]"
 
-    def decorate(command: _Command) -> _Command:
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        command = _with_wish(command)
         for option in (
             click.option(
                 "--timeout",
@@ -103,3 +106,30 @@ def wish_options(*, timeout: str | None, reason: str, port: str) -> Callable[[_C
         return command
 
     return decorate
+
+
+def _with_wish(command: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(command)
+    def with_wish(
+        *,
+        location: str,
+        permission: str,
+        reason: str,
+        duration: int | None,
+        environment: str | None,
+        region: str | None,
+        localport: int | None,
+        **rest: Any,
+    ) -> Any:
+        wish = Wish(
+            location=location,
+            level=permission,
+            reason=reason,
+            duration_seconds=duration,
+            environment=environment,
+            region=region,
+            port=localport,
+        )
+        return command(wish, **rest)
+
+    return with_wish

@@ -92,6 +92,11 @@ class Explanation:
     approvers: tuple[str, ...]
 
 
+def clock_time(request: AccessRequest) -> str:
+    """When it ends, by the clock on the wall."""
+    return f"{request.ends_at.astimezone():%H:%M}" if request.ends_at else "its end"
+
+
 def read_request(answer: Mapping[str, Any]) -> AccessRequest:
     """Raises UnreadableAnswerError."""
     try:

@@ -4,13 +4,12 @@ import time
 
 import click
 
-from drawbridge.access import clock_time
 from drawbridge.api import Api
 from drawbridge.durations import describe_duration
 from drawbridge.errors import DeadlineError, DrawbridgeError
 from drawbridge.options import DURATION, api_options
 from drawbridge.progress import Progress
-from drawbridge.requests import AccessRequest, Outcome, State
+from drawbridge.requests import AccessRequest, Outcome, State, clock_time
 from drawbridge.surroundings import enter_surroundings, find_request, open_progress
 from drawbridge.waiting import end_of, wait_until_over
 

@@ -9,16 +9,17 @@ from typing import Any
 
 import click
 
-from drawbridge.access import Access, Opened, Wish, clock_time, deadline_after
+from drawbridge.access import Access, Opened, deadline_after
 from drawbridge.child import require_command, run_child
 from drawbridge.connection import Connection
 from drawbridge.errors import ConfigurationError, DrawbridgeError
 from drawbridge.gui import copy_settings, describe_settings
 from drawbridge.options import api_options, wish_options
 from drawbridge.plugin import find_plugin
-from drawbridge.requests import State
+from drawbridge.requests import State, clock_time
 from drawbridge.signals import EndedError, Endings
 from drawbridge.surroundings import enter_surroundings, open_progress
+from drawbridge.wish import Wish
 
 _REASON = "Why: those who approve it read this."
 _LOOK_SECONDS = 10.0
@@ -35,19 +36,7 @@ _LOOK_SECONDS = 10.0
 @wish_options(timeout=None, reason=_REASON, port="the location's, else 56789")
 @api_options
 def connect_command(
-    location: str,
-    command: tuple[str, ...],
-    *,
-    gui: bool,
-    permission: str,
-    localport: int | None,
-    region: str | None,
-    environment: str | None,
-    reason: str,
-    duration: int | None,
-    timeout: int | None,
-    api: str | None,
-    awsprofile: str | None,
+    wish: Wish, command: tuple[str, ...], *, gui: bool, timeout: int | None, api: str | None, awsprofile: str | None
 ) -> int:
     """Ask for access to LOCATION, wait for whoever approves it, open the tunnel, try the login, and start psql or COMMAND.
 
@@ -60,21 +49,12 @@ def connect_command(
     wanted = _require_program(command, gui=gui)
     find_plugin()
     around, progress, endings = enter_surroundings(api, awsprofile), open_progress(), Endings()
-    wish = Wish(
-        location=location,
-        level=permission,
-        reason=reason,
-        duration_seconds=duration,
-        environment=environment,
-        region=region,
-        port=localport,
-    )
     access = Access(wish, api=around.api, session=around.session, progress=progress, endings=endings)
     with endings.installed():
         try:
             access.ask()
             access.wait(deadline_after(timeout))
-            status = _use(access, wanted, localport, endings=endings, gui=gui)
+            status = _use(access, wanted, endings=endings, gui=gui)
         except KeyboardInterrupt:
             progress.done()
             _offer_end(access)
@@ -103,10 +83,10 @@ def _require_program(command: Sequence[str], *, gui: bool) -> list[str]:
     return [psql]
 
 
-def _use(access: Access, command: Sequence[str], localport: int | None, *, endings: Endings, gui: bool) -> int:
-    request = access.request
+def _use(access: Access, command: Sequence[str], *, endings: Endings, gui: bool) -> int:
+    request, port = access.request, access.wish.port
     usual = Connection.from_request(request.answer).local_port if request is not None else None
-    with access.opened(localport or usual, may_move=localport is None and not gui) as opened:
+    with access.opened(port or usual, may_move=port is None and not gui) as opened:
         if gui:
             _stay(access, opened)
             return 0

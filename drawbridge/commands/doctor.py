@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 import click
 
-from drawbridge.access import cache_directory
 from drawbridge.api import MOST_SKEW, skew_error
-from drawbridge.certificates import ensure_bundle
+from drawbridge.certificates import cache_directory, ensure_bundle
 from drawbridge.connection import Connection
 from drawbridge.errors import ConfigurationError, DrawbridgeError
 from drawbridge.options import api_options

@@ -4,13 +4,14 @@ import time
 
 import click
 
-from drawbridge.access import Access, Wish
+from drawbridge.access import Access
 from drawbridge.child import require_command, run_child
 from drawbridge.errors import DrawbridgeError
 from drawbridge.options import api_options, wish_options
 from drawbridge.plugin import find_plugin
 from drawbridge.signals import EndedError, Endings
 from drawbridge.surroundings import enter_surroundings, open_progress
+from drawbridge.wish import Wish
 
 _TIMEOUT = "15m"
 
@@ -22,20 +23,7 @@ _TIMEOUT = "15m"
     timeout=_TIMEOUT, reason="Why: it stands in the audit trail, and those who approve it read it.", port="a free one"
 )
 @api_options
-def run_command(
-    location: str,
-    command: tuple[str, ...],
-    *,
-    permission: str,
-    localport: int | None,
-    region: str | None,
-    environment: str | None,
-    reason: str,
-    duration: int | None,
-    timeout: int,
-    api: str | None,
-    awsprofile: str | None,
-) -> int:
+def run_command(wish: Wish, command: tuple[str, ...], *, timeout: int, api: str | None, awsprofile: str | None) -> int:
     """Run COMMAND with access to LOCATION, and end the access after it, however it ends.
 
     COMMAND finds PGHOST, PGPORT, PGUSER, PGDATABASE and PGSERVICEFILE (service=drawbridge) in its environment, on Windows
@@ -48,15 +36,6 @@ def run_command(
     wanted = require_command(command)
     find_plugin()
     around, progress, endings = enter_surroundings(api, awsprofile), open_progress(), Endings()
-    wish = Wish(
-        location=location,
-        level=permission,
-        reason=reason,
-        duration_seconds=duration,
-        environment=environment,
-        region=region,
-        port=localport,
-    )
     deadline = time.monotonic() + timeout
     access = Access(wish, api=around.api, session=around.session, progress=progress, endings=endings)
     with endings.installed():
@@ -65,7 +44,7 @@ def run_command(
             if not access.is_ours and around.api.read_offers().is_machine:
                 access.wait_for_turn(deadline)
             access.wait(deadline)
-            with access.opened(localport, may_move=False) as opened:
+            with access.opened(wish.port, may_move=False) as opened:
                 return run_child(wanted, opened.environment, endings)
         except (KeyboardInterrupt, EndedError, DrawbridgeError):
             progress.done()
