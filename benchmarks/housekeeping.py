@@ -21,12 +21,13 @@ from chalicelib.aws.bastion_ledger import DynamoBastionLedger
 from chalicelib.aws.executions import StepFunctionsExecutions
 from chalicelib.aws.grant_ledger import DynamoGrantLedger
 from chalicelib.aws.request_ledger import DynamoRequestLedger
-from chalicelib.aws.table import WATCH_INDEX, Table, Write, Written
+from chalicelib.aws.table import Table, Write, Written
 from chalicelib.aws.tunnels import SsmTunnels
 from chalicelib.defaults import DURATIONS
 from chalicelib.domain.bastions import INSTANCE_TYPES, STAGE_TAG, BastionState
 from chalicelib.workflow.reconcile_grants import reconcile_grants
 from chalicelib.workflow.stop_idle_bastions import stop_idle_bastions
+from local.seed import create_ledger
 from tests.factories import FRIDAY_NOON, a_bastion, a_catalogue, a_grant, a_group, a_location, a_person, a_request
 from tests.fakes import FakeAuditTrail, FakeMembers
 
@@ -82,7 +83,9 @@ class Stage:
         listed = [a_location(f"location-{n:04}", bastion=groups[n % bastions]) for n in range(max(locations, bastions))]
         people = tuple(a_person(f"person{number:04}") for number in range(grants))
         instances = _launch(bastions)
-        table = Seeding(_table(), "ledger")
+        dynamodb = boto3.client("dynamodb")
+        create_ledger(dynamodb, "ledger")
+        table = Seeding(dynamodb, "ledger")
         self._requests, self._grants = DynamoRequestLedger(table), DynamoGrantLedger(table)
         self._bastions = DynamoBastionLedger(table)
         until = FRIDAY_NOON + timedelta(hours=2)
@@ -166,29 +169,6 @@ class Stage:
 
     def _hear(self, model: Any, **_: Any) -> None:
         self.calls[model.name] += 1
-
-
-def _table() -> Any:
-    client = boto3.client("dynamodb")
-    client.create_table(
-        TableName="ledger",
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[
-            {"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk", "watch", "ends_at")
-        ],
-        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-        GlobalSecondaryIndexes=[
-            {
-                "IndexName": WATCH_INDEX,
-                "KeySchema": [
-                    {"AttributeName": "watch", "KeyType": "HASH"},
-                    {"AttributeName": "ends_at", "KeyType": "RANGE"},
-                ],
-                "Projection": {"ProjectionType": "ALL"},
-            }
-        ],
-    )
-    return client
 
 
 def _launch(number: int) -> list[str]:

@@ -66,12 +66,12 @@ def seed_cluster(port: int) -> str:
     return endpoint
 
 
-def seed_account() -> dict[str, str]:
-    """The ledger, Slack's secret and two subnets; returns the subnets' ids by name."""
+def create_ledger(dynamodb: Any, table: str) -> None:
+    """An empty one, with the keys and the index that a stage's has."""
     keys = [("pk", "HASH"), ("sk", "RANGE")], [("watch", "HASH"), ("ends_at", "RANGE")]
     main, watch = ([{"AttributeName": name, "KeyType": kind} for name, kind in pair] for pair in keys)
-    boto3.client("dynamodb").create_table(
-        TableName=TABLE,
+    dynamodb.create_table(
+        TableName=table,
         BillingMode="PAY_PER_REQUEST",
         AttributeDefinitions=[{"AttributeName": key["AttributeName"], "AttributeType": "S"} for key in main + watch],
         KeySchema=main,
@@ -79,6 +79,11 @@ def seed_account() -> dict[str, str]:
             {"IndexName": WATCH_INDEX, "KeySchema": watch, "Projection": {"ProjectionType": "ALL"}}
         ],
     )
+
+
+def seed_account() -> dict[str, str]:
+    """The ledger, Slack's secret and two subnets; returns the subnets' ids by name."""
+    create_ledger(boto3.client("dynamodb"), TABLE)
     secret = json.dumps({"app_id": APP, "signing_secret": SIGNING_SECRET, "bot_token": BOT_TOKEN})
     boto3.client("secretsmanager").create_secret(Name=SECRET, SecretString=secret)
     boto3.client("logs").create_log_group(logGroupName=AUDIT_LOG)

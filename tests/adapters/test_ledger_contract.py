@@ -19,7 +19,7 @@ from chalicelib.aws.bastion_ledger import DynamoBastionLedger
 from chalicelib.aws.grant_ledger import DynamoGrantLedger
 from chalicelib.aws.json_client import Connection, JsonClient
 from chalicelib.aws.request_ledger import DynamoRequestLedger
-from chalicelib.aws.table import WATCH_INDEX, Table, Write
+from chalicelib.aws.table import Table, Write
 from chalicelib.defaults import LEASES_PER_BASTION
 from chalicelib.domain.audit import AuditEvent, AuditLine
 from chalicelib.domain.bastions import CLOSED_TO_LEASES, Bastion, BastionState
@@ -35,6 +35,7 @@ from chalicelib.domain.records import CardName
 from chalicelib.domain.requests import AccessRequest, Origin, request_ids
 from chalicelib.domain.reviews import ReviewVerdict
 from chalicelib.ports import AuditTrail, BastionLedger, GrantLedger, RequestLedger
+from local.seed import create_ledger
 from tests.factories import (
     ALICE,
     BOB,
@@ -84,24 +85,7 @@ def new_client(**arguments: Any) -> Any:
 
 def new_table(client: Any) -> str:
     name = f"ledger-{next(_numbers)}"
-    client.create_table(
-        TableName=name,
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[
-            {"AttributeName": attribute, "AttributeType": "S"} for attribute in ("pk", "sk", "watch", "ends_at")
-        ],
-        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-        GlobalSecondaryIndexes=[
-            {
-                "IndexName": WATCH_INDEX,
-                "KeySchema": [
-                    {"AttributeName": "watch", "KeyType": "HASH"},
-                    {"AttributeName": "ends_at", "KeyType": "RANGE"},
-                ],
-                "Projection": {"ProjectionType": "ALL"},
-            }
-        ],
-    )
+    create_ledger(client, name)
     return name
 
 

@@ -888,6 +888,20 @@ class TestLifecycle:
         LocalAws(handlers={}).start().stop()
 
 
+class WatchedLock:
+    """Says when somebody has come to it."""
+
+    def __init__(self) -> None:
+        self.lock, self.came = threading.Lock(), threading.Event()
+
+    def __enter__(self) -> None:
+        self.came.set()
+        self.lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.lock.release()
+
+
 class TestTicker:
     """Calls what it is given at its interval."""
 
@@ -917,6 +931,22 @@ class TestTicker:
 
         assert time.monotonic() - started < 1
         assert calls == []
+
+    def test_no_call_comes_while_somebody_holds_pause(self) -> None:
+        """They come when it is let go."""
+        pause, called = WatchedLock(), threading.Event()
+        ticker = Ticker(0.02, [called.set])
+        ticker.pause = pause
+        with pause.lock:
+            ticker.start()
+            came = pause.came.wait(WAITING_SECONDS)
+            was_called_before = called.is_set()
+        is_called = called.wait(WAITING_SECONDS)
+        ticker.stop()
+
+        assert came
+        assert not was_called_before
+        assert is_called
 
     def test_an_error_is_kept_and_stops_nothing(self) -> None:
         later = threading.Event()
