@@ -5,7 +5,6 @@ Everything is safe to repeat and to interrupt. No secret is ever printed, logged
 
 import argparse
 import json
-import os
 import re
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from chalicelib.domain.locations import MAIN_PROVISIONER
 from deployment.account import Account, DeploymentError, explained
 from deployment.artifacts import Artifacts
+from deployment.catalogue_file import add_locations_argument, read_catalogue
 from deployment.doctor import print_list
 from deployment.existing_network import ExistingNetwork, HostedDatabase, describe_network, find_databases, find_networks
 from deployment.grants import find_table, open_grants, refuse_to_strand
-from deployment.location import read_catalogue
 from deployment.prompts import Terminal
 from deployment.session_preferences import find_session_preferences
 from deployment.slack_findings import deploy_command
@@ -38,12 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the verb takes."""
     parser.epilog = EXIT_STATUS
     parser.add_argument("--stage", required=True, metavar="STAGE", help="which deployment, such as prod")
-    parser.add_argument(
-        "--locations",
-        metavar="FILE",
-        default=os.environ.get("LOCATIONS", ""),
-        help="the catalogue; $LOCATIONS unless it is given",
-    )
+    add_locations_argument(parser)
     parser.add_argument(
         "--certificates", metavar="FILE", type=Path, help="the RDS certificate bundle, if it cannot be fetched"
     )
@@ -116,11 +110,7 @@ class Deployment:
 
     def run(self) -> int:
         """Returns the exit status. Ctrl-C leaves a sentence about what is as it was."""
-        try:
-            return self._run()
-        except KeyboardInterrupt:
-            self._terminal.say(f"\nEnded by you. {self._state}")
-            return 130
+        return self._terminal.until_interrupted(self._run, state=lambda: self._state)
 
     def _run(self) -> int:
         catalogue = read_catalogue(self._given.locations)

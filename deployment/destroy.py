@@ -5,7 +5,6 @@ that was interrupted is completed by the next.
 """
 
 import argparse
-import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -21,9 +20,9 @@ from deployment.account import Account, DeploymentError, explained, find_account
 from deployment.artifacts import Artifacts
 from deployment.aws_findings import find_policy_holders
 from deployment.bastion_network import STAGE_TAG
+from deployment.catalogue_file import add_locations_argument, read_catalogue
 from deployment.ending import Ending, Workflow, explain_missing
 from deployment.grants import describe, find_table, open_grants
-from deployment.location import read_catalogue
 from deployment.prompts import Terminal
 from deployment.stacks import Pause, Stack, Stacks
 from deployment.stage import find_home, stack_name
@@ -46,12 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXIT_STATUS
     parser.add_argument("--stage", required=True, metavar="STAGE", help="which deployment")
     parser.add_argument("--region", default="", metavar="REGION", help="where it is; else the catalogue's, else yours")
-    parser.add_argument(
-        "--locations",
-        metavar="FILE",
-        default=os.environ.get("LOCATIONS", ""),
-        help="the catalogue, which says the region; $LOCATIONS unless it is given",
-    )
+    add_locations_argument(parser, more="; it says the region")
     parser.add_argument(
         "--receipts-within",
         type=int,
@@ -96,11 +90,7 @@ class Destruction:
 
     def run(self) -> int:
         """Returns the exit status. Ctrl-C leaves a sentence about what is as it was."""
-        try:
-            return self._run()
-        except KeyboardInterrupt:
-            self._terminal.say(f"\nEnded by you. {self._state}")
-            return 130
+        return self._terminal.until_interrupted(self._run, state=lambda: self._state)
 
     def _run(self) -> int:
         stage = self._given.stage

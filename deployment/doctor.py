@@ -1,7 +1,6 @@
 """The whole list of what a stage needs, ticked or not; the first line that is not ticked is the next step. Changes nothing."""
 
 import argparse
-import os
 import threading
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -10,7 +9,7 @@ from chalicelib.domain.errors import AccessError
 from chalicelib.postgres.setup_check import Finding, Mark
 from deployment.aws_findings import asked, examine_bastions, examine_databases, examine_people, examine_stacks
 from deployment.caller_findings import examine_callers
-from deployment.location import read_catalogue
+from deployment.catalogue_file import add_locations_argument, read_catalogue
 from deployment.prompts import Terminal
 from deployment.slack_findings import deploy_command, examine_slack
 from deployment.slack_setup import SLACK_SECRET, Web, find_secrets, slack_web
@@ -29,12 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the verb takes."""
     parser.epilog = EXIT_STATUS
     parser.add_argument("--stage", required=True, metavar="STAGE", help="which deployment")
-    parser.add_argument(
-        "--locations",
-        metavar="FILE",
-        default=os.environ.get("LOCATIONS", ""),
-        help="the catalogue; $LOCATIONS unless it is given",
-    )
+    add_locations_argument(parser)
 
 
 def doctor(given: argparse.Namespace) -> int:

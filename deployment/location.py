@@ -11,7 +11,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
@@ -19,8 +18,7 @@ import psycopg
 from chalicelib import defaults
 from chalicelib.aws.auth_tokens import RdsAuthTokens
 from chalicelib.aws.clients import client
-from chalicelib.domain.catalogue import Catalogue, load_catalogue
-from chalicelib.domain.errors import CatalogueError, SettingsError
+from chalicelib.domain.errors import SettingsError
 from chalicelib.domain.instances import Endpoint
 from chalicelib.domain.locations import Location
 from chalicelib.domain.roles import PROVISIONER
@@ -29,6 +27,7 @@ from chalicelib.postgres.owner_setup import isolation_setup, owner_setup
 from chalicelib.postgres.setup_check import Finding, Mark, Subject, examine, judge_refused_login
 from chalicelib.settings import current_settings
 from deployment import user_policy
+from deployment.catalogue_file import add_locations_argument, read_catalogue
 from deployment.certificates import BUNDLE_URL
 from deployment.hosting import Hosting, describe_hosting, examine_hosting
 
@@ -73,16 +72,6 @@ class Address:
         except OSError as error:
             raise SettingsError(f"The address {host[:80]} cannot be looked up ({error.strerror}).") from error
         return cls(ip=ip, port=port)
-
-
-def add_locations_argument(parser: argparse.ArgumentParser) -> None:
-    """Which catalogue is read."""
-    parser.add_argument(
-        "--locations",
-        metavar="FILE",
-        default=os.environ.get("LOCATIONS", ""),
-        help="the catalogue; $LOCATIONS unless it is given",
-    )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -141,19 +130,6 @@ def location(given: argparse.Namespace) -> int:
     if given.verb == "policy":
         return user_policy.print_policy(found, given.person, catalogue=catalogue)
     return print_check(found, catalogue=given.locations, address=given.address, certificates=given.certificates)
-
-
-def read_catalogue(catalogue: str) -> Catalogue:
-    """What the catalogue's file says. Raises CatalogueError."""
-    if not catalogue:
-        raise CatalogueError(
-            file="The catalogue", key="its file", reason="is not named. Set LOCATIONS, or give --locations."
-        )
-    try:
-        text = Path(catalogue).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CatalogueError(file=catalogue, key="(the file)", reason=f"cannot be read: {error}") from error
-    return load_catalogue(text, file=catalogue)
 
 
 def print_sql(location: Location, *, major: int, isolate: str | None) -> int:

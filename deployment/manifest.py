@@ -9,7 +9,7 @@ from typing import Any
 
 from chalicelib import slack
 from chalicelib.domain.errors import SettingsError
-from deployment.location import add_locations_argument, read_catalogue
+from deployment.catalogue_file import add_locations_argument, read_catalogue
 
 _MANIFEST = Path(slack.__path__[0]) / "manifest.json"
 _PLACE, _EVENTS = "https://API", "/slack/events"

@@ -22,9 +22,9 @@ from chalicelib.domain.catalogue import Catalogue
 from chalicelib.domain.errors import SettingsError
 from chalicelib.domain.locations import MAIN_PROVISIONER
 from deployment import staging
+from deployment.catalogue_file import add_locations_argument, read_catalogue
 from deployment.certificates import ensure_bundle, fetch_bundle, require_certificates
 from deployment.checks import find_flaws
-from deployment.location import read_catalogue
 from deployment.programs import PackagingError, find_program, require_interpreter, run_program
 from deployment.spoke import spoke_template
 from deployment.template import complete_template
@@ -124,16 +124,11 @@ def build_package(
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of every verb that builds a package; those of ``package`` itself."""
+    """What the verb takes."""
     parser.description = _ABOUT
     parser.epilog = "Exit status: 0 built and flawless, 1 with what to correct."
     parser.add_argument("--stage", required=True, help="the deployment's name, such as prod")
-    parser.add_argument(
-        "--locations",
-        metavar="FILE",
-        default=os.environ.get("LOCATIONS", ""),
-        help=f"the catalogue; $LOCATIONS unless it is given, and the example's for the stage {EXAMPLE_STAGE}",
-    )
+    add_locations_argument(parser, more=f", and the example's for the stage {EXAMPLE_STAGE}")
     parser.add_argument(
         "--certificates",
         metavar="FILE",

@@ -1,4 +1,4 @@
-"""Questions on the operator's terminal. Where there is no terminal, nobody is asked and nothing is assumed."""
+"""The operator's terminal: what is said, asked and interrupted. Where there is none, nobody is asked and nothing is assumed."""
 
 import sys
 from collections.abc import Callable
@@ -43,6 +43,14 @@ class Terminal:
         while not is_one(answer := self._ask_secretly(f"{question} (not shown): ").strip()):
             self.say(f"That is not one. It looks like {looks_like}.")
         return answer
+
+    def until_interrupted(self, run: Callable[[], int], *, state: Callable[[], str]) -> int:
+        """The exit status of ``run``. Ctrl-C ends it with 130 and a sentence: the ``state`` that everything is in by then."""
+        try:
+            return run()
+        except KeyboardInterrupt:
+            self.say(f"\nEnded by you. {state()}")
+            return 130
 
     def agrees(self, question: str) -> bool:
         """Yes or no; anything but yes is no."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from chalicelib.domain.catalogue import Catalogue
 from chalicelib.domain.locations import MAIN_PROVISIONER
 from deployment.account import Account, DeploymentError, find_account
-from deployment.location import read_catalogue
+from deployment.catalogue_file import read_catalogue
 from deployment.stacks import STAGE_TAG, Stack, Stacks
 
 
