@@ -17,15 +17,13 @@ from hypothesis import strategies as st
 
 from chalicelib.domain.connections import (
     ConnectionDetails,
-    gui_settings,
     local_token_command,
     local_token_lines,
-    password_file_lines,
     password_lines,
     psql_command,
-    service_name,
     tunnel_command,
 )
+from chalicelib.domain.gui_settings import gui_settings, password_file_lines, service_name
 from chalicelib.domain.locations import SessionDocument, TokenSource
 from tests.factories import a_connection, a_grant
 from tests.strategies import RULE, connections

@@ -7,14 +7,13 @@ import pytest
 from chalicelib.domain.blocking import WHO_BLOCKS_WHOM
 from chalicelib.domain.connections import (
     MINIMUM_PLUGIN_VERSION,
-    WHY_SSL,
-    gui_settings,
     local_token_command,
     local_token_lines,
     password_lines,
     port_in_use_lines,
     psql_command,
 )
+from chalicelib.domain.gui_settings import WHY_SSL, gui_settings
 from chalicelib.domain.locations import TokenSource
 from chalicelib.slack.modals.gui import gui_modal
 from chalicelib.slack.modals.token import local_token_modal, token_refused_modal

@@ -2,14 +2,8 @@
 
 from collections.abc import Iterator
 
-from chalicelib.domain.connections import (
-    WHY_SSL,
-    ConnectionDetails,
-    gui_settings,
-    password_file_lines,
-    port_in_use_lines,
-    tunnel_command,
-)
+from chalicelib.domain.connections import ConnectionDetails, port_in_use_lines, tunnel_command
+from chalicelib.domain.gui_settings import WHY_SSL, gui_settings, password_file_lines
 from chalicelib.domain.locations import TokenSource
 from chalicelib.slack.blocks import Block, View, bold, context, literal, modal, preformatted, section
 
