@@ -27,6 +27,12 @@ class Durations:
     terminate_after_launched: int = 7 * 24 * 3600
     database_connect: int = 60
 
+    @property
+    def approval_waits(self) -> tuple[int, int]:
+        """Until the one reminder, at half of the wait, and after it. Neither is 0, which no state takes for a timeout."""
+        until_reminder = max(1, self.approval_wait // 2)
+        return until_reminder, max(1, self.approval_wait - until_reminder)
+
 
 DURATIONS = Durations()
 DURATION_NAMES = tuple(field.name for field in fields(Durations))

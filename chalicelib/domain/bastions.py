@@ -279,6 +279,17 @@ def is_agent_new_enough(version: str | None) -> bool:
         return False
 
 
+def find_agent_objection(name: str, version: str | None) -> str | None:
+    """Why nobody can reach a database through this bastion, though it is connected: a sentence for whoever asked."""
+    if is_agent_new_enough(version):
+        return None
+    least = ".".join(map(str, MINIMUM_AGENT_VERSION))
+    return (
+        f"The SSM agent of the bastion {name} is too old ({version}); {least} is the least. "
+        "Ask the people who run Drawbridge to replace the bastion."
+    )
+
+
 def _is_gone(bastion: Bastion, status: InstanceStatus, now: datetime) -> bool:
     if status.ec2 is None and bastion.launched_at is not None:
         return _is_older(bastion.launched_at, _LISTED_AFTER_SECONDS, now)

@@ -39,13 +39,12 @@ def check_policy(event: Any, context: Any) -> Any:
         audit=aws.audit(),
         clock=now,
     )
-    wait = current_settings().durations.approval_wait
-    remind_seconds = max(1, wait // 2)
+    remind_seconds, wait_seconds = current_settings().durations.approval_waits
     return {
         "answer": outcome.answer,
         "reason": outcome.reason,
         "remind_seconds": remind_seconds,
-        "wait_seconds": max(1, wait - remind_seconds),
+        "wait_seconds": wait_seconds,
     }
 
 

@@ -12,7 +12,7 @@ _TRIES = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Closing:
+class ClosedApproval:
     """The final verdict, and why where the decisions themselves do not say it."""
 
     verdict: Verdict
@@ -27,7 +27,7 @@ def close_approval(
     notifier: Notifier,
     audit: AuditTrail,
     clock: Clock,
-) -> Closing:
+) -> ClosedApproval:
     """The final verdict, recorded. Passed by requests that need nobody too. Raises UnknownRequestError.
 
     People may have left since they were listed, and Slack knows first: whoever is no full member of the workspace any more is
@@ -39,7 +39,7 @@ def close_approval(
         objection = None if requester.is_machine else members.find_objection(requester.person_id)
         refused = f"You get no access: your Slack user {objection}." if objection else ""
         if record.decisions is None:
-            return Closing(verdict=Verdict.DENIED if refused else Verdict.APPROVED, reason=refused)
+            return ClosedApproval(verdict=Verdict.DENIED if refused else Verdict.APPROVED, reason=refused)
         closed = _close(record, record.decisions, members)
         if closed is record.decisions or requests.replace_decision(closed):
             if record.approval_card is not None:
@@ -49,8 +49,8 @@ def close_approval(
             facts = {"verdict": closed.verdict, "void": closed.void, "objection": objection or ""}
             audit.append(request_id, AuditEvent.APPROVAL_CLOSED, facts, at=clock())
             if closed.verdict is Verdict.APPROVED and refused:
-                return Closing(verdict=Verdict.DENIED, reason=refused)
-            return Closing(verdict=closed.verdict, reason=_explain_void(closed))
+                return ClosedApproval(verdict=Verdict.DENIED, reason=refused)
+            return ClosedApproval(verdict=closed.verdict, reason=_explain_void(closed))
     raise LedgerUnavailableError(f"The decision on {request_id} kept changing; it is closed in a moment.")
 
 

@@ -3,7 +3,7 @@
 from contextlib import suppress
 
 from chalicelib.domain.audit import AuditEvent
-from chalicelib.domain.bastions import bastion_names, find_holding, is_agent_new_enough
+from chalicelib.domain.bastions import bastion_names, find_agent_objection, find_holding
 from chalicelib.domain.connections import ConnectionDetails
 from chalicelib.domain.errors import DeliveryFailedError, SlackUnavailableError
 from chalicelib.domain.grants import Grant, GrantState, delivered, seconds_left
@@ -76,8 +76,6 @@ def _require_connected_instance(grant: Grant, bastions: BastionLedger, host: Bas
     status = host.status(instance_id) if instance_id else None
     if instance_id is None or status is None or not status.is_connected:
         raise DeliveryFailedError(f"The bastion {group} lost its connection to Session Manager. Ask again.")
-    if not is_agent_new_enough(status.agent_version):
-        raise DeliveryFailedError(
-            f"The SSM agent of the bastion {group} is too old ({status.agent_version}); 3.1.1374.0 is the least."
-        )
+    if objection := find_agent_objection(group, status.agent_version):
+        raise DeliveryFailedError(objection)
     return instance_id

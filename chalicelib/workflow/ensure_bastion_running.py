@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from chalicelib.defaults import Durations
-from chalicelib.domain.bastions import Step, is_agent_new_enough, next_step_to_run, next_step_to_settle
+from chalicelib.domain.bastions import Step, find_agent_objection, next_step_to_run, next_step_to_settle
 from chalicelib.domain.catalogue import Catalogue
 from chalicelib.domain.errors import BastionNotReadyError, DeliveryFailedError
 from chalicelib.domain.grants import GrantState
@@ -40,9 +40,6 @@ def ensure_bastion_running(
     )
     if step is not Step.READY or bastion.instance_id is None:
         raise BastionNotReadyError(f"The bastion {name} did not connect to Session Manager in time. Ask again.")
-    if not is_agent_new_enough(status.agent_version):
-        raise DeliveryFailedError(
-            f"The SSM agent of the bastion {name} is too old ({status.agent_version}); 3.1.1374.0 is the least. "
-            "Ask the people who run Drawbridge to replace the bastion."
-        )
+    if objection := find_agent_objection(name, status.agent_version):
+        raise DeliveryFailedError(objection)
     return bastion.instance_id

@@ -17,6 +17,7 @@ from chalicelib.domain.bastions import (
     InstanceStatus,
     Launch,
     Step,
+    find_agent_objection,
     is_agent_new_enough,
     next_generation,
     next_launch,
@@ -290,6 +291,15 @@ def test_there_is_a_next_step_for_everything(
 def test_an_agent_must_be_known_to_forward(version: str | None, is_new_enough: bool) -> None:
     """From the first version that forwards to a remote host; unknown and odd ones do not count."""
     assert is_new_enough == is_agent_new_enough(version)
+
+
+def test_a_bastion_whose_agent_cannot_forward_is_objected_to() -> None:
+    """With both versions and whom to ask."""
+    assert (
+        "The SSM agent of the bastion main is too old (3.0.0.0); 3.1.1374.0 is the least. "
+        "Ask the people who run Drawbridge to replace the bastion."
+    ) == find_agent_objection("main", "3.0.0.0")
+    assert find_agent_objection("main", "3.3.859.0") is None
 
 
 @RULE

@@ -2,6 +2,7 @@
 
 import pytest
 
+from chalicelib.defaults import Durations
 from chalicelib.domain.errors import UnknownLocationError, UnknownRequestError
 from chalicelib.domain.locations import Hours
 from chalicelib.domain.policy import PolicyAnswer
@@ -29,6 +30,12 @@ def test_the_clock_of_the_workflow_counts() -> None:
     world.clock.advance(3600)
 
     assert world.run(check_policy, request_id=REQUEST_ID).answer is PolicyAnswer.DENIED
+
+
+@pytest.mark.parametrize(("wait", "waits"), [(3600, (1800, 1800)), (5, (2, 3)), (1, (1, 1)), (0, (1, 1))])
+def test_the_reminder_comes_at_half_of_the_wait(wait: int, waits: tuple[int, int]) -> None:
+    """Neither half is so short that the state would refuse it as its timeout."""
+    assert waits == Durations(approval_wait=wait).approval_waits
 
 
 def test_the_asking_is_audited_with_the_rule_that_answered() -> None:

@@ -6,12 +6,12 @@ from chalicelib.domain.cards import CardReference
 from chalicelib.domain.decisions import DecisionRecord, Verdict
 from chalicelib.domain.errors import LedgerUnavailableError
 from chalicelib.workflow.ask_end import ask_end
-from chalicelib.workflow.close_approval import Closing, close_approval
+from chalicelib.workflow.close_approval import ClosedApproval, close_approval
 from chalicelib.workflow.record_decision import record_decision
 from tests.factories import ALICE, BOB, CAROL, REQUEST_ID, a_record
 from tests.fakes import World
 
-APPROVED = Closing(verdict=Verdict.APPROVED)
+APPROVED = ClosedApproval(verdict=Verdict.APPROVED)
 CARD = CardReference(channel="C0APPROVALS", ts="1.2")
 
 
@@ -24,7 +24,7 @@ def waited(record: DecisionRecord | None = None) -> World:
     return world
 
 
-def close(world: World) -> Closing:
+def close(world: World) -> ClosedApproval:
     return world.run(close_approval, request_id=REQUEST_ID)
 
 
@@ -47,7 +47,7 @@ def test_what_was_not_decided_has_timed_out() -> None:
     """From now on no decision is taken."""
     world = waited()
 
-    assert Closing(verdict=Verdict.TIMED_OUT) == close(world)
+    assert ClosedApproval(verdict=Verdict.TIMED_OUT) == close(world)
     assert verdict_of(world) is Verdict.TIMED_OUT
     assert [Verdict.TIMED_OUT] == [record.verdict for _, record in world.notifier.decisions]
 
@@ -85,7 +85,7 @@ def test_a_request_without_a_card_is_closed_silently() -> None:
     world.declare_request()
     world.requests.open_decision(a_record(), task_token="token-1")
 
-    assert Closing(verdict=Verdict.TIMED_OUT) == close(world)
+    assert ClosedApproval(verdict=Verdict.TIMED_OUT) == close(world)
     assert [] == world.notifier.decisions
 
 
@@ -109,7 +109,7 @@ def test_what_the_requester_took_back_before_anybody_decided_is_cancelled() -> N
     world = waited()
     world.run(ask_end, request_id=REQUEST_ID, person=ALICE)
 
-    assert Closing(verdict=Verdict.CANCELLED) == close(world)
+    assert ClosedApproval(verdict=Verdict.CANCELLED) == close(world)
     assert verdict_of(world) is Verdict.CANCELLED
 
 
@@ -150,9 +150,9 @@ class TestLeavers:
             world.requests.open_decision(record, task_token="token-1")
         world.members.declare_gone(ALICE.person_id)
 
-        assert Closing(verdict=Verdict.DENIED, reason="You get no access: your Slack user is deactivated.") == close(
-            world
-        )
+        assert ClosedApproval(
+            verdict=Verdict.DENIED, reason="You get no access: your Slack user is deactivated."
+        ) == close(world)
 
     def test_closing_again_takes_nobody_away_twice(self) -> None:
         """Safe to repeat."""

@@ -21,7 +21,7 @@ from chalicelib.domain.policy import PolicyAnswer, PolicyOutcome, decide_policy
 from chalicelib.domain.requests import AccessRequest, Ask
 from chalicelib.domain.session_documents import session_document
 from chalicelib.workflow.ask_extension import ask_extension
-from chalicelib.workflow.close_approval import Closing, close_approval
+from chalicelib.workflow.close_approval import ClosedApproval, close_approval
 from chalicelib.workflow.confirm_approval import confirm_approval
 from chalicelib.workflow.deliver_connection import deliver_connection
 from chalicelib.workflow.explain_level import explain_level
@@ -266,7 +266,7 @@ class TestDeciding:
         world.run(request_approval, request_id=REQUEST_ID, task_token="token-1")
         world.run(record_decision, request_id=REQUEST_ID, person=CAROL, approves=True)
 
-        assert Closing(verdict=Verdict.APPROVED) == world.run(close_approval, request_id=REQUEST_ID)
+        assert ClosedApproval(verdict=Verdict.APPROVED) == world.run(close_approval, request_id=REQUEST_ID)
         assert world.run(confirm_approval, request_id=REQUEST_ID).is_confirmed
         assert [PIPELINE] == [grant.facts.person for grant in world.grants.open_grants()]
 
@@ -393,7 +393,7 @@ class TestSlack:
         world = holding()
         world.requests.open_decision(a_record(CAROL, verdict=Verdict.APPROVED), task_token="token-1")
 
-        assert Closing(verdict=Verdict.APPROVED) == world.run(close_approval, request_id=REQUEST_ID)
+        assert ClosedApproval(verdict=Verdict.APPROVED) == world.run(close_approval, request_id=REQUEST_ID)
         world.run(reconcile_grants)
         assert [CAROL.person_id] == world.members.asked
 
