@@ -34,7 +34,7 @@ from slack_sdk import WebClient
 from benchmarks.endpoint_calls import Call, intercept
 from chalicelib.aws.request_ledger import DynamoRequestLedger
 from chalicelib.aws.table import Table
-from chalicelib.domain.catalogue import load_catalogue
+from chalicelib.domain.catalogue_text import load_catalogue, pack_catalogue
 from chalicelib.domain.decisions import DecisionRecord, Verdict
 from chalicelib.domain.people import Person
 from chalicelib.domain.permissions import PermissionLevel
@@ -177,9 +177,9 @@ class Stage:
         self.slack = _slack(self.aws.api_url, self.clock.tell)
         parts.enter_context(self.slack)
         self.client = WebClient(token=seed.BOT_TOKEN, base_url=self.slack.api_url)
-        file = directory / "catalogue.toml"
-        file.write_text(_catalogue_text(), encoding="utf-8")
-        self.catalogue = load_catalogue(file.read_text(encoding="utf-8"), file=file.name)
+        file = directory / "catalogue.json"
+        file.write_text(pack_catalogue(_catalogue_text(), file=file.name), encoding="utf-8")
+        self.catalogue = load_catalogue(_catalogue_text(), file=file.name)
         settings = function_settings(
             state_machine=_create_state_machine(),
             slack_api=self.slack.api_url,

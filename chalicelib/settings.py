@@ -8,7 +8,7 @@ from pathlib import Path
 from chalicelib.defaults import DURATION_NAMES, DURATIONS, Durations
 from chalicelib.domain.errors import SettingsError
 
-_PACKED_CATALOGUE = Path(__file__).parent / "catalogue.toml"
+_PACKED_CATALOGUE = Path(__file__).parent / "catalogue.json"
 
 
 class Settings:

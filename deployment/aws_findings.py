@@ -19,13 +19,14 @@ from chalicelib.postgres.setup_check import Finding, Mark
 from deployment.account import explained
 from deployment.artifacts import Artifacts
 from deployment.bastion_network import FUNCTIONS_GROUP, STAGE_TAG
+from deployment.catalogue_file import catalogue_hash
 from deployment.databases import camel_case
 from deployment.existing_network import HostedDatabase, find_databases
 from deployment.grants import describe, find_table, open_grants
 from deployment.hosting import examine_hosting
 from deployment.slack_findings import deploy_command
 from deployment.stacks import Stack
-from deployment.stage import Stage, catalogue_hash, stack_name
+from deployment.stage import Stage, stack_name
 
 _USER_POLICY = "UserPolicy"
 

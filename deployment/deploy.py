@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from chalicelib.domain.locations import MAIN_PROVISIONER
 from deployment.account import Account, DeploymentError, explained
 from deployment.artifacts import Artifacts
-from deployment.catalogue_file import add_locations_argument, read_catalogue
+from deployment.catalogue_file import add_locations_argument, catalogue_hash, read_catalogue
 from deployment.doctor import print_list
 from deployment.existing_network import ExistingNetwork, HostedDatabase, describe_network, find_databases, find_networks
 from deployment.grants import find_table, open_grants, refuse_to_strand
@@ -24,7 +24,7 @@ from deployment.session_preferences import find_session_preferences
 from deployment.slack_findings import deploy_command
 from deployment.slack_setup import SLACK_SECRET, Web, find_secrets, set_up_slack, slack_web
 from deployment.stacks import ChangeSet, Deployable, Pause, Stack, Stacks
-from deployment.stage import Stage, catalogue_hash, find_home, find_stage, stack_name
+from deployment.stage import Stage, find_home, find_stage, stack_name
 
 if TYPE_CHECKING:
     from deployment.package import Package

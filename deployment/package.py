@@ -22,7 +22,7 @@ from chalicelib.domain.catalogue import Catalogue
 from chalicelib.domain.errors import SettingsError
 from chalicelib.domain.locations import MAIN_PROVISIONER
 from deployment import staging
-from deployment.catalogue_file import add_locations_argument, read_catalogue
+from deployment.catalogue_file import add_locations_argument, packed_catalogue, read_catalogue
 from deployment.certificates import ensure_bundle, fetch_bundle, require_certificates
 from deployment.checks import find_flaws
 from deployment.programs import PackagingError, find_program, require_interpreter, run_program
@@ -91,7 +91,7 @@ def build_package(
     with _timed(say, "found the certificates of RDS"):
         bundle, missing = _find_certificates(certificates, kept=directory.parent / _BUNDLE, fetch=fetch)
     with _timed(say, "staged code and catalogue"):
-        staging.stage(root, staged, name=stage, catalogue_file=catalogue_file, certificates=bundle)
+        staging.stage(root, staged, name=stage, catalogue=packed_catalogue(str(catalogue_file)), certificates=bundle)
     with _timed(say, "made functions, roles and API with Chalice"):
         generated = _run_chalice(staged, stage)
     with _timed(say, "completed and translated the template"):

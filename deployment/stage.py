@@ -1,10 +1,8 @@
 """A stage as it stands: what the operator's catalogue wants, and the stacks that there are."""
 
-import hashlib
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from chalicelib.domain.catalogue import Catalogue
 from chalicelib.domain.locations import MAIN_PROVISIONER
@@ -72,8 +70,3 @@ def find_home(catalogue: Catalogue) -> Account:
 def stack_name(stage: str, provisioner: str = MAIN_PROVISIONER) -> str:
     """What the stack of a stage's provisioner is called."""
     return f"drawbridge-{stage}" if provisioner == MAIN_PROVISIONER else f"drawbridge-{stage}-{provisioner}"
-
-
-def catalogue_hash(catalogue_file: str) -> str:
-    """The hash of the catalogue as it is packed with the functions, which is as it is."""
-    return hashlib.sha256(Path(catalogue_file).read_bytes()).hexdigest()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from deployment.programs import run_program
 
-CATALOGUE, CERTIFICATES = "chalicelib/catalogue.toml", "chalicelib/rds-global-bundle.pem"
+CATALOGUE, CERTIFICATES = "chalicelib/catalogue.json", "chalicelib/rds-global-bundle.pem"
 CONFIGURATION = ".chalice"
 """What `chalice package` reads. It stays out of the archive."""
 _PLATFORM = "aarch64-manylinux_2_34"
@@ -28,7 +28,7 @@ _OLDEST_DATE = (1980, 1, 1, 0, 0, 0)
 _READABLE_FILE = 0o100644 << 16
 
 
-def stage(root: Path, target: Path, *, name: str, catalogue_file: Path, certificates: Path | None) -> None:
+def stage(root: Path, target: Path, *, name: str, catalogue: str, certificates: Path | None) -> None:
     """Copy our code, and what belongs to the stage of this name, into the empty folder ``target``."""
     shutil.copytree(root / "chalicelib", target / "chalicelib", ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
     shutil.copy(root / "app.py", target)
@@ -39,7 +39,7 @@ def stage(root: Path, target: Path, *, name: str, catalogue_file: Path, certific
     config = json.loads(config_file.read_text(encoding="utf-8"))
     (only,) = config["stages"].values()
     config_file.write_text(json.dumps(config | {"stages": {name: only}}, indent=2), encoding="utf-8")
-    shutil.copyfile(catalogue_file, target / CATALOGUE)
+    (target / CATALOGUE).write_text(catalogue, encoding="utf-8")
     (target / CERTIFICATES).unlink(missing_ok=True)
     if certificates is not None:
         shutil.copyfile(certificates, target / CERTIFICATES)

@@ -9,7 +9,8 @@ from typing import Any
 import boto3
 
 from chalicelib.aws.table import WATCH_INDEX
-from chalicelib.domain.catalogue import Catalogue, load_catalogue
+from chalicelib.domain.catalogue import Catalogue
+from chalicelib.domain.catalogue_text import load_catalogue, pack_catalogue
 from chalicelib.postgres.owner_setup import owner_setup
 from local.postgres import PostgresServer, create_database, create_rds_roles
 from local.slack.api import BOT, SlackUser
@@ -96,12 +97,12 @@ def seed_account() -> dict[str, str]:
 
 
 def write_catalogue(target: Path, *, subnets: Mapping[str, str], ports: Mapping[str, int], more: str = "") -> Catalogue:
-    """The workspace's catalogue, and more, with the subnets' real ids and other ports by location. CatalogueError."""
+    """Pack the workspace's catalogue, and more, with the subnets' real ids and other ports by location. CatalogueError."""
     text = (LOCAL / "catalogue.toml").read_text(encoding="utf-8") + more
     for name, subnet in subnets.items():
         text = text.replace(f'"{name}"', f'"{subnet}"')
     for location, port in ports.items():
         head, section, tail = text.partition(f"[locations.{location}]")
         text = head + section + re.sub(r"port = \d+", f"port = {port}", tail, count=1)
-    target.write_text(text, encoding="utf-8")
+    target.write_text(pack_catalogue(text, file="local/catalogue.toml"), encoding="utf-8")
     return load_catalogue(text, file="local/catalogue.toml")

@@ -114,7 +114,7 @@ class Workspace:
         self._tell("Slack")
         self.slack = parts.enter_context(_slack(self.aws.api_url))
         self._tell("functions")
-        catalogue = self.directory / "catalogue.toml"
+        catalogue = self.directory / "catalogue.json"
         subnets = seed.seed_account()
         loaded = seed.write_catalogue(catalogue, subnets=subnets, ports=self._ports, more=self._more_catalogue)
         listed.append(loaded)

@@ -1,8 +1,6 @@
-"""The catalogue: which locations there are, who people are and what the rules say. One loader, named errors, every key."""
+"""The catalogue: which locations there are, who people are and what the rules say. One reader, named errors, every key."""
 
-import difflib
 import re
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -26,6 +24,7 @@ from chalicelib.domain.locations import (
     SessionDocument,
     TokenSource,
 )
+from chalicelib.domain.nearest import find_nearest
 from chalicelib.domain.people import Person
 from chalicelib.domain.permissions import PermissionLevel
 
@@ -82,7 +81,7 @@ class Catalogue:
         """The location of that name. Raises UnknownLocationError with the nearest names."""
         if (location := self.locations.get(name)) is not None:
             return location
-        nearest = next(iter(difflib.get_close_matches(name, self.locations, n=1, cutoff=0.5)), None)
+        nearest = find_nearest(name, self.locations, cutoff=0.5)
         suggestion = f"Did you mean '{nearest}'? " if nearest else ""
         known = ", ".join(sorted(self.locations)) or "none"
         raise UnknownLocationError(
@@ -90,16 +89,12 @@ class Catalogue:
         )
 
 
-def load_catalogue(text: str, *, file: str) -> Catalogue:
-    """Read a catalogue from TOML. ``file`` names it in errors.
+def read_document(document: Mapping[str, Any], *, file: str) -> Catalogue:
+    """Read a catalogue from the tables that it was written as. ``file`` names it in errors.
 
-    Raises CatalogueError with the file, the key and the reason: bad TOML, a missing, unknown or mistyped key, a name that
-    nothing else lists, or a rule under which nobody who may ask could ever be approved.
+    Raises CatalogueError with the file, the key and the reason: a missing, unknown or mistyped key, a name that nothing else
+    lists, or a rule under which nobody who may ask could ever be approved.
     """
-    try:
-        document = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # what is too long or too deep for the parser is no error of its own
-        raise CatalogueError(file=file, key="(the file)", reason=f"is not TOML: {error}") from error
     with _Table(document, file, "") as top:
         budget = top.dollars("budget") if top.has("budget") else None
         with top.table("slack") as slack:

@@ -1,6 +1,5 @@
 """The grammar of ``/db-access``: text to command and back. Says nothing about who may do what or which locations exist."""
 
-import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -20,6 +19,7 @@ from chalicelib.domain.command_words import (
 )
 from chalicelib.domain.durations import find_duration
 from chalicelib.domain.errors import InvalidCommandError
+from chalicelib.domain.nearest import find_nearest
 from chalicelib.domain.permissions import PermissionLevel
 from chalicelib.domain.requests import LOCAL_PORTS, PROFILE, REQUEST_ID, Ask
 
@@ -150,8 +150,8 @@ def command_help() -> tuple[tuple[str, str], ...]:
 def find_similar_command(text: str) -> str | None:
     """The command that was probably meant when the first word is no location but nearly a subcommand, such as ``lst``."""
     words = split_words(text)
-    near = difflib.get_close_matches(words[0].text.lower(), _SUBCOMMANDS, n=1, cutoff=0.6) if words else []
-    return f"{COMMAND} {command_text(_Reader().read_subcommand(near[0], words[1:]))}" if near else None
+    near = find_nearest(words[0].text.lower(), _SUBCOMMANDS, cutoff=0.6) if words else None
+    return f"{COMMAND} {command_text(_Reader().read_subcommand(near, words[1:]))}" if near else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,8 +198,8 @@ def _guess_duration(text: str) -> int:
 
 
 def _guess_level(text: str) -> PermissionLevel | None:
-    near = difflib.get_close_matches(text.lower(), [level.word for level in PermissionLevel], n=1, cutoff=0.7)
-    return PermissionLevel.find_by_word(near[0]) if near else None
+    near = find_nearest(text.lower(), [level.word for level in PermissionLevel], cutoff=0.7)
+    return PermissionLevel.find_by_word(near) if near else None
 
 
 _LEVEL = _Kind(
@@ -409,7 +409,7 @@ class _Reader:
         if called in _OPTIONS:
             return called
         self.mistakes.append(f"There is no option --{_shown(called)}.")
-        for near in difflib.get_close_matches(called, _OPTIONS, n=1, cutoff=0.6):
+        if near := find_nearest(called, _OPTIONS, cutoff=0.6):
             kind = _OPTIONS[near].kind
             if kind is _FLAG or (rest and kind.find(rest[0].text) is not None):
                 return near

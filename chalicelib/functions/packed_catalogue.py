@@ -1,9 +1,10 @@
 """The catalogue that a function was packed with, loaded once."""
 
+import json
 from functools import cache
 from pathlib import Path
 
-from chalicelib.domain.catalogue import Catalogue, load_catalogue
+from chalicelib.domain.catalogue import Catalogue, read_document
 from chalicelib.domain.errors import CatalogueError
 from chalicelib.settings import current_settings
 
@@ -16,8 +17,8 @@ def packed_catalogue() -> Catalogue:
 @cache
 def _load(file: Path) -> Catalogue:
     try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else error.reason
-        raise CatalogueError(file=str(file.name), key="(the file)", reason=f"cannot be read: {why}") from error
-    return load_catalogue(text, file=file.name)
+        document = json.loads(file.read_bytes())
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not what is packed"
+        raise CatalogueError(file=file.name, key="(the file)", reason=f"cannot be read: {why}") from error
+    return read_document(document, file=file.name)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from chalicelib.domain.catalogue import load_catalogue
+from chalicelib.domain.catalogue_text import load_catalogue, pack_catalogue
 from local import seed
 from local.aws import API_FUNCTION, LocalAws
 from local.aws_calls import AwsCall
@@ -23,7 +23,7 @@ from local.identities import access_key_of, assume_role, find_credentials, own_c
 from local.lambdas import load_handler
 from tests.e2e.api_caller import ApiCaller
 
-LOCAL_CATALOGUE = Path(seed.__file__).parent / "catalogue.toml"
+LOCAL_CATALOGUE = (Path(seed.__file__).parent / "catalogue.toml").read_text(encoding="utf-8")
 ALICE = f"arn:aws:sts::{seed.ACCOUNT}:assumed-role/Developer/alice@example.com"
 NOTHING = json.dumps({"StartAt": "End", "States": {"End": {"Type": "Succeed"}}})
 words = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
@@ -96,6 +96,8 @@ class Ground:
 @pytest.fixture(scope="module")
 def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     folder, handlers, front = tmp_path_factory.mktemp("api"), dict[str, Any](), Front()
+    catalogue = folder / "catalogue.json"
+    catalogue.write_text(pack_catalogue(LOCAL_CATALOGUE, file=catalogue.name), encoding="utf-8")
     with (
         LocalAws(handlers=handlers, authorize=front) as aws,
         environment(aws_settings(aws.endpoint_url, folder / "nowhere")),
@@ -109,7 +111,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
         given = function_settings(
             state_machine=machine,
             slack_api="http://127.0.0.1:9/",
-            catalogue=LOCAL_CATALOGUE,
+            catalogue=catalogue,
             certificates=folder / "bundle.pem",
             seconds={},
         )
@@ -212,7 +214,7 @@ class TestWhoMayConnect:
 
     def test_exactly_one_s_own_users(self, ground: Ground) -> None:
         """At every location and level."""
-        catalogue = load_catalogue(LOCAL_CATALOGUE.read_text(encoding="utf-8"), file="catalogue.toml")
+        catalogue = load_catalogue(LOCAL_CATALOGUE, file="catalogue.toml")
         key = ground.person("alice").keys["aws_access_key_id"]
         credentials = find_credentials(key, None, lambda arn: users_of(arn, catalogue))
         other = users_of(ALICE.replace("alice", "bob"), catalogue)
@@ -223,7 +225,7 @@ class TestWhoMayConnect:
 
     def test_whom_the_catalogue_does_not_know(self, ground: Ground) -> None:
         """As nobody."""
-        catalogue = load_catalogue(LOCAL_CATALOGUE.read_text(encoding="utf-8"), file="catalogue.toml")
+        catalogue = load_catalogue(LOCAL_CATALOGUE, file="catalogue.toml")
         key = assume_role("Stranger", "alice@example.com")["aws_access_key_id"]
         credentials = find_credentials(key, None, lambda arn: users_of(arn, catalogue))
 

@@ -20,7 +20,8 @@ from slack_sdk.http_retry import RetryHandler
 from chalicelib import ports
 from chalicelib.defaults import DURATIONS
 from chalicelib.domain.cards import CardReference
-from chalicelib.domain.catalogue import Catalogue, load_catalogue
+from chalicelib.domain.catalogue import Catalogue
+from chalicelib.domain.catalogue_text import load_catalogue
 from chalicelib.domain.connections import ConnectionDetails
 from chalicelib.domain.decisions import Decision, DecisionRecord, Verdict
 from chalicelib.domain.endings import Ending, Outcome

@@ -20,7 +20,7 @@ from chalicelib.aws.clients import client as shared_client
 from chalicelib.aws.grant_ledger import DynamoGrantLedger
 from chalicelib.aws.table import Table
 from chalicelib.defaults import DURATIONS
-from chalicelib.domain.catalogue import load_catalogue
+from chalicelib.domain.catalogue_text import load_catalogue, pack_catalogue
 from chalicelib.domain.grants import Grant, new_grant
 from deployment import deploy, destroy
 from deployment.prompts import Terminal
@@ -226,7 +226,9 @@ def a_package(
     """What packaging makes, with an archive that holds the catalogue."""
     archive = directory / "drawbridge.zip"
     with zipfile.ZipFile(archive, "w") as packed:
-        packed.writestr(zipfile.ZipInfo("catalogue.toml"), catalogue_file.read_bytes())
+        packed.writestr(
+            zipfile.ZipInfo("catalogue.json"), pack_catalogue(catalogue_file.read_text(), file="catalogue.toml")
+        )
     catalogue = load_catalogue(catalogue_file.read_text(), file="catalogue.toml")
     return SimpleNamespace(
         stage=STAGE,

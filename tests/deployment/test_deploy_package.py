@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from moto.cloudformation.parsing import get_model_map
 
-from deployment.package import Package
+from deployment.package import EXAMPLE_CATALOGUE, Package
 from tests.deployment.cloud import World, a_world, client
 from tests.deployment.moto_cloudformation import GAPS, without_gaps
 from tests.deployment.test_destroy import NOTHING, left
@@ -25,8 +25,7 @@ def world(example: Package, tmp_path: Path) -> Iterator[World]:
                 text = text.replace(f'"{old}"', f'"{new}"')
             return text
 
-        packed = example.directory / "staged" / "chalicelib" / "catalogue.toml"
-        made.write(translated(packed.read_text()))
+        made.write(translated(EXAMPLE_CATALOGUE.read_text()))
         made.template = without_gaps(json.loads(translated(json.dumps(example.stack))))
         yield made
 

@@ -224,9 +224,15 @@ class TestSlack:
 class TestAws:
     def test_a_catalogue_that_is_not_the_deployed_one(self, world: World) -> None:
         """Whoever reviews a change sees whether it is there already."""
-        world.catalogue_file.write_text(world.cloud.catalogue() + "\n# changed\n")
+        world.write(f"budget = 7.0\n{world.cloud.catalogue()}")
 
         assert f"{world.catalogue_file} is not the catalogue that is deployed" in only_line(world, Mark.REPAIR)
+
+    def test_a_comment_makes_no_other_catalogue(self, world: World) -> None:
+        """Functions are packed without it."""
+        world.write(f"# reviewed\n{world.cloud.catalogue()}")
+
+        assert f"the catalogue is deployed as it is in {world.catalogue_file}" in only_line(world, Mark.HOLDS)
 
     def test_a_stack_that_failed(self, world: World) -> None:
         (stack,) = cloudformation_backends[ACCOUNT][REGION].stacks.values()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.domain.catalogue import load_catalogue
+from chalicelib.domain.catalogue_text import load_catalogue
 from deployment.package import Package, translate
 from deployment.rules import broken_rules
 from deployment.spoke import spoke_template

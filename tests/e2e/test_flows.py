@@ -1,5 +1,6 @@
 """What people do besides the plain journey: forms, less than asked, more time, cancelling, several approvers, broken glass."""
 
+import json
 import shlex
 from collections.abc import Iterator
 from datetime import timedelta
@@ -288,9 +289,9 @@ def test_a_refusal_on_home_is_seen(people: People) -> None:
 
 def test_a_spent_budget_stops_what_nobody_approves(people: People, workspace: Workspace) -> None:
     """Automatic access is refused with the reason; what somebody approves, and an emergency, goes on."""
-    text = (workspace.directory / "catalogue.toml").read_text(encoding="utf-8")
-    poor = workspace.directory / "poor.toml"
-    poor.write_text(f"budget = 0.0001\n{text}", encoding="utf-8")
+    catalogue = json.loads((workspace.directory / "catalogue.json").read_text(encoding="utf-8"))
+    poor = workspace.directory / "poor.json"
+    poor.write_text(json.dumps(catalogue | {"budget": 0.0001}), encoding="utf-8")
     with environment({"DRAWBRIDGE_CATALOGUE": str(poor)}):
         refused = people.reply("alice", "/db-access my-aurora-location r")
         request_id = people.ask("alice", "my-aurora-location w 1s")

@@ -3,6 +3,7 @@
 What takes hours or days elsewhere is brought about here in the ledger; the calls are made by the functions themselves.
 """
 
+import json
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -135,9 +136,9 @@ def test_readers_are_looked_up(people: People, judge: Judge, held: str) -> None:
 
 def test_a_budget_is_reckoned_wherever_it_matters(people: People, workspace: Workspace, judge: Judge) -> None:
     """By the endpoint, by the workflow's own judgement, and before a bastion is warmed."""
-    text = (workspace.directory / "catalogue.toml").read_text(encoding="utf-8")
-    rich = workspace.directory / "rich.toml"
-    rich.write_text(f"budget = 1000.0\n{text}", encoding="utf-8")
+    catalogue = json.loads((workspace.directory / "catalogue.json").read_text(encoding="utf-8"))
+    rich = workspace.directory / "rich.json"
+    rich.write_text(json.dumps(catalogue | {"budget": 1000.0}), encoding="utf-8")
     with environment({"DRAWBRIDGE_CATALOGUE": str(rich)}):
         asked = [people.ask("alice", f"my-aurora-location {level}") for level in ("r 1s", "w 1s")]
         people.reply("alice", f"/db-access cancel {asked[1]}")

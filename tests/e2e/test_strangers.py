@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.domain.catalogue import load_catalogue
+from chalicelib.domain.catalogue_text import load_catalogue
 from chalicelib.domain.decisions import Verdict
 from chalicelib.domain.errors import CatalogueError
 from local import seed

@@ -86,7 +86,7 @@ class Ground:
         self._bare_aws = Aws(ask_moto, _at_once)
         self.endpoint = seed.seed_cluster(self.proxy.port)
         self.proxy.add_host(self.endpoint)
-        catalogue = self.directory / "catalogue.toml"
+        catalogue = self.directory / "catalogue.json"
         self.catalogue = seed.write_catalogue(
             catalogue, subnets=seed.seed_account(), ports={}, more=self.more_catalogue
         )

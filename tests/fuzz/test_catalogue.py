@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.domain.catalogue import Catalogue, load_catalogue
+from chalicelib.domain.catalogue import Catalogue
+from chalicelib.domain.catalogue_text import load_catalogue
 from chalicelib.domain.errors import CatalogueError
 from tests.fuzz.mutations import HOSTILE_TEXTS, json_values, mutated_bytes, mutated_documents, tries
 

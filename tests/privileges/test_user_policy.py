@@ -10,7 +10,8 @@ import pytest
 from moto import mock_aws
 
 from chalicelib.aws.clients import client
-from chalicelib.domain.catalogue import Catalogue, load_catalogue
+from chalicelib.domain.catalogue import Catalogue
+from chalicelib.domain.catalogue_text import load_catalogue
 from chalicelib.domain.errors import SettingsError
 from chalicelib.domain.people import Person
 from chalicelib.domain.permissions import PermissionLevel

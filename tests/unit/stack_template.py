@@ -17,7 +17,8 @@ from chalice.policy import AppPolicyGenerator
 from chalice.utils import OSUtils
 
 import app
-from chalicelib.domain.catalogue import Catalogue, load_catalogue
+from chalicelib.domain.catalogue import Catalogue
+from chalicelib.domain.catalogue_text import load_catalogue
 from deployment.template import complete_template
 
 ROOT = Path(__file__).parents[2]

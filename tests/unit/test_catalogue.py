@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.domain.catalogue import Catalogue, load_catalogue
+from chalicelib.domain.catalogue import Catalogue
+from chalicelib.domain.catalogue_text import load_catalogue
 from chalicelib.domain.errors import CatalogueError, UnknownLocationError
 from chalicelib.domain.locations import BastionGroup, DatabaseKind, Isolation, SessionDocument, TokenSource
 from chalicelib.domain.people import Person

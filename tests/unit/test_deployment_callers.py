@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from chalicelib.aws.clients import client as shared_client
-from chalicelib.domain.catalogue import load_catalogue
+from chalicelib.domain.catalogue_text import load_catalogue
 from chalicelib.postgres.setup_check import Mark
 from deployment.account import Account
 from deployment.caller_findings import examine_callers, lets_callers_choose_the_name

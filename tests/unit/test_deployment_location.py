@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError, NoCredentialsError, ProfileNotFound
 from moto import mock_aws
 
 from chalicelib.aws.clients import client as shared_client
-from chalicelib.domain.catalogue import load_catalogue
+from chalicelib.domain.catalogue_text import load_catalogue
 from chalicelib.domain.errors import AccessError, DatabaseNotFoundError, DatabaseUnavailableError, SettingsError
 from chalicelib.domain.locations import Location
 from chalicelib.postgres.setup_check import Finding, Mark, Subject, judge_refused_login

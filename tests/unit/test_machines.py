@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from chalicelib.domain.bastions import BastionState
 from chalicelib.domain.callers import Machine
-from chalicelib.domain.catalogue import Catalogue, load_catalogue
+from chalicelib.domain.catalogue import Catalogue
+from chalicelib.domain.catalogue_text import load_catalogue
 from chalicelib.domain.decisions import Refusal, Verdict
 from chalicelib.domain.errors import CatalogueError, DatabaseSetupError
 from chalicelib.domain.filings import Asked

@@ -39,7 +39,7 @@ def test_what_differs_only_in_a_workspace_has_a_default() -> None:
         settings.database_address,
         settings.durations,
     )
-    assert ("catalogue.toml", "rds-global-bundle.pem") == (
+    assert ("catalogue.json", "rds-global-bundle.pem") == (
         settings.catalogue_file.name,
         Path(settings.database_certificates).name,
     )
@@ -50,7 +50,7 @@ def test_every_default_can_be_replaced() -> None:
     settings = Settings(
         {
             "DRAWBRIDGE_SLACK_API": "http://127.0.0.1:1/api/",
-            "DRAWBRIDGE_CATALOGUE": "/srv/catalogue.toml",
+            "DRAWBRIDGE_CATALOGUE": "/srv/catalogue.json",
             "DRAWBRIDGE_CERTIFICATE_BUNDLE": "/srv/bundle.pem",
             "DRAWBRIDGE_DATABASE_CERTIFICATES": "/srv/rds.pem",
             "DRAWBRIDGE_DATABASE_ADDRESS": "127.0.0.1",
@@ -59,7 +59,7 @@ def test_every_default_can_be_replaced() -> None:
 
     assert (
         "http://127.0.0.1:1/api/",
-        Path("/srv/catalogue.toml"),
+        Path("/srv/catalogue.json"),
         "/srv/bundle.pem",
         "/srv/rds.pem",
         "127.0.0.1",
