@@ -83,11 +83,9 @@ def test_a_rule_without_an_approver_is_no_catalogue(approvers: str) -> None:
         load_catalogue(text, file="catalogue.toml")
 
 
-@pytest.mark.parametrize(
-    ("who", "objection"), [("grace", "is a guest"), ("robot", "is a bot"), ("frank", "is deactivated")]
-)
-def test_a_listed_approver_who_is_less_than_a_member_approves_nothing(people: People, who: str, objection: str) -> None:
-    """The catalogue may list them by mistake; Slack knows better, and their yes does not count."""
+@pytest.mark.parametrize("who", ["grace", "robot", "frank"])
+def test_a_listed_approver_who_is_less_than_a_member_approves_nothing(people: People, who: str) -> None:
+    """A guest, a bot, somebody deactivated: the catalogue may list them; Slack knows better, and their yes does not count."""
     request_id = people.ask("alice", "careless-location w 5m")
     people.approval_card(request_id)
 
@@ -96,7 +94,7 @@ def test_a_listed_approver_who_is_less_than_a_member_approves_nothing(people: Pe
     assert "Denied" == people.wait_for_end(request_id)
     assert people.grant(request_id) is None
     assert "no full member" in str(people.direct("alice", request_id, "was denied"))
-    assert objection
+    assert {f"{seed.TEAM}/U0{who.upper()}"} == set(people.record(request_id).decisions.void)
 
 
 @pytest.mark.parametrize("who", ["mallory", "sybil"])

@@ -10,7 +10,9 @@ from typing import Any
 
 FILE = Path(__file__).parents[2] / "statemachines" / "access_request.asl.json"
 RELEASED = Path(__file__).parent / "released" / "access_request.asl.json"
-"""As it was in the last release: executions that began then go on with it, and call the functions of this one."""
+"""As it was in the last release: executions that began then go on with it, and call the functions of this one. Until there is a
+release: as it was before functions were told the name of their execution, and with the retries of then.
+"""
 State = Mapping[str, Any]
 ROUTED = re.compile(r"States\.Format\('\$\{DatabaseFunctions}-\{}-(\w+)', \$\.database\.provisioner\)")
 """How a task names a function of which every provisioner has its own."""
