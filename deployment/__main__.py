@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
@@ -29,6 +30,7 @@ _ACTIONS = {
 """Where the module has a function for each of several."""
 _COMPILING = {"package", "deploy"}
 _HELP = {"-h", "--help"}
+_OURS = {"chalicelib", "deployment", "drawbridge"}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -38,6 +40,15 @@ def main(arguments: Sequence[str]) -> int:
         status: int = given.run(given)
     except AccessError as error:
         print(error, file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] in _OURS:
+            raise
+        print(
+            f"{error.name} is not installed for this Python ({sys.executable}). `make .venv-deploy/.deploy` installs what is "
+            f"needed, once. Then: .venv-deploy/bin/python -m deployment {shlex.join(arguments)}",
+            file=sys.stderr,
+        )
         return 1
     except KeyboardInterrupt:
         print("\nEnded by you; nothing was changed.", file=sys.stderr)

@@ -68,8 +68,7 @@ def test_a_mistake_is_one_sentence(
 
 def test_the_verbs_can_be_listed_before_anything_is_installed() -> None:
     """Each loads what it needs when it is asked for."""
-    command = [sys.executable, "-S", "-B", "-m", "deployment", "--help"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = run_bare("--help")
 
     assert (0, "") == (done.returncode, done.stderr)
     assert {"package", "deploy", "destroy", "doctor", "location", "manifest", "audit"} <= set(done.stdout.split())
@@ -89,3 +88,18 @@ def test_help_is_given_by_any_python(verb: str, capsys: pytest.CaptureFixture[st
 
     assert 0 == ended.value.code
     assert capsys.readouterr().out.startswith(f"usage: python -m deployment {verb} [-h]")
+
+
+def test_a_python_without_the_dependencies_is_told_which_one_has_them() -> None:
+    """Whoever types what the documents say on a bare machine reads one sentence, and no traceback."""
+    done = run_bare("location", "sql", "my-aurora-location")
+
+    assert (1, "") == (done.returncode, done.stdout)
+    assert "psycopg is not installed for this Python" in done.stderr
+    assert done.stderr.endswith("Then: .venv-deploy/bin/python -m deployment location sql my-aurora-location\n")
+
+
+def run_bare(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """By a Python that finds nothing but what came with it."""
+    command = [sys.executable, "-S", "-B", "-m", "deployment", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
