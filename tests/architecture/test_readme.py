@@ -84,16 +84,28 @@ def test_the_commands_are_in_the_makefile() -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    """Every relative link of the README and of the decisions is a file."""
-    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
-    broken = [
-        (page.name, link)
+    """Every link of ours is a file, and what it names within one is a heading there."""
+    pages = [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *(ROOT / "docs").rglob("*.md")]
+    links = [
+        (page, link)
         for page in pages
-        for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8"))
-        if not (page.parent / link).exists()
+        for link in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text(encoding="utf-8"))
     ]
+    broken = [(page.name, link) for page, link in links if not _is_there(page, *link.partition("#")[::2])]
 
+    assert any("#" in link for _, link in links)
     assert [] == broken
+
+
+def _is_there(page: Path, file: str, heading: str) -> bool:
+    target = page.parent / file if file else page
+    return target.exists() and (not heading or heading in _anchors(target.read_text(encoding="utf-8")))
+
+
+def _anchors(text: str) -> set[str]:
+    """As the headings of a page are called in links."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
 
 
 def test_every_decision_is_listed() -> None:
