@@ -65,8 +65,11 @@ def complete_template(sam: Template, *, stage: str, catalogue: Catalogue, defini
         },
     )
     resources = template["Resources"]
-    for name in [name for name, each in resources.items() if each["Type"] == _FUNCTION]:
+    functions = _named(resources, _FUNCTION)
+    for name in functions:
         add(resources, _complete_function(name, resources[name]))
+    for name in _named(resources, "AWS::Logs::QueryDefinition"):
+        resources[name]["Properties"]["LogGroupNames"] = [{"Ref": f"{function}LogGroup"} for function in functions]
     place_database_functions(resources, network)
     add(resources, network_resources(network))
     add(resources, _session_documents(catalogue.locations.values()))
@@ -78,6 +81,10 @@ def complete_template(sam: Template, *, stage: str, catalogue: Catalogue, defini
     template["Outputs"] = dict(_outputs(resources["RestAPI"]["Properties"]["StageName"]))
     template["Description"] = f"Drawbridge, stage {stage}: short-lived access to private databases, asked for in Slack."
     return finished(template, stage=stage, vpc=network.vpc)
+
+
+def _named(resources: Template, kind: str) -> list[str]:
+    return [name for name, each in resources.items() if each["Type"] == kind]
 
 
 def place_database_functions(resources: Template, network: Network) -> None:

@@ -25,6 +25,7 @@ GAPS: Mapping[str, str] = {
     "AWS::CloudWatch::Alarm": "passed over",
     "AWS::Lambda::EventInvokeConfig": "passed over",
     "AWS::Logs::MetricFilter": "passed over",
+    "AWS::Logs::QueryDefinition": "passed over",
 }
 """Types of the stack that moto's CloudFormation does not make, and why."""
 
