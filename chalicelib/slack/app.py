@@ -5,6 +5,7 @@ import logging
 import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Generic, TypeVar
 from urllib.parse import parse_qsl
@@ -14,6 +15,7 @@ from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.request.internals import build_context
 from slack_sdk import WebClient
 
+from chalicelib.domain.errors import SettingsError
 from chalicelib.slack.actions import register_actions, tell_presser
 from chalicelib.slack.acts import Acts
 from chalicelib.slack.commands import register_commands
@@ -22,7 +24,7 @@ from chalicelib.slack.replies.answers import broken_reply, refused_reply
 from chalicelib.slack.submissions import register_submissions
 
 _Secrets = TypeVar("_Secrets")
-_REREAD_SECONDS = 60
+_REREAD_SECONDS, _STALE_SECONDS = 60, 15 * 60
 _SIGNED_BY = {
     "x-slack-request-timestamp": re.compile(r"[0-9]{1,12}"),
     "x-slack-signature": re.compile(r"v0=[0-9a-f]{64}"),
@@ -83,7 +85,8 @@ def build_app(
 
 class CurrentApp(Generic[_Secrets]):
     """The app for the secrets as last read. They are read again, at most once a minute, when a signature fails: somebody
-    may have rotated them, and strangers must not make us read them at will.
+    may have rotated them, and strangers must not make us read them at will. A bot token fails no signature, so they are
+    also read again when a quarter of an hour old; if they cannot be then, the old ones serve on.
     """
 
     def __init__(
@@ -95,6 +98,9 @@ class CurrentApp(Generic[_Secrets]):
 
     def dispatch(self, request: BoltRequest) -> BoltResponse:
         """Serve a request; one whose signature fails by the old secrets gets a second chance by new ones."""
+        if self._clock() - self._read_at >= _STALE_SECONDS:
+            with suppress(SettingsError):
+                self._has_new_secrets()
         answer = self._app.dispatch(request)
         if answer.status == HTTPStatus.UNAUTHORIZED and self._has_new_secrets():
             return self._app.dispatch(request)
@@ -103,7 +109,8 @@ class CurrentApp(Generic[_Secrets]):
     def _has_new_secrets(self) -> bool:
         if self._clock() - self._read_at < _REREAD_SECONDS:
             return False
-        fresh, self._read_at = self._read(), self._clock()
+        self._read_at = self._clock()
+        fresh = self._read()
         if fresh == self._secrets:
             return False
         self._secrets, self._app = fresh, self._build(fresh)

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from slack_bolt import BoltRequest, BoltResponse
 
+from chalicelib.domain.errors import SettingsError
 from chalicelib.slack.app import CurrentApp, SignedRequest, has_readable_signature
 
 
@@ -29,10 +30,12 @@ class _Secret:
     """A secret that can be rotated, and counts its readers."""
 
     def __init__(self) -> None:
-        self.value, self.reads, self.now = "old", 0, 0.0
+        self.value, self.reads, self.now, self.is_readable = "old", 0, 0.0, True
 
     def read(self) -> str:
         self.reads += 1
+        if not self.is_readable:
+            raise SettingsError("Slack's secret cannot be read.")
         return self.value
 
     def app(self) -> CurrentApp[str]:
@@ -56,6 +59,27 @@ def test_a_rotated_secret_is_noticed() -> None:
     assert HTTPStatus.UNAUTHORIZED == early
     assert HTTPStatus.OK == app.dispatch(_signed("new")).status
     assert HTTPStatus.UNAUTHORIZED == app.dispatch(_signed("old")).status
+
+
+def test_a_secret_that_signs_nothing_is_noticed_too() -> None:
+    """A bot token that was rotated by itself: what is a quarter of an hour old is read again before anything is served."""
+    secret = _Secret()
+    app = secret.app()
+    secret.value, secret.now = "new", 900.0
+
+    assert HTTPStatus.UNAUTHORIZED == app.dispatch(_signed("old")).status
+    assert HTTPStatus.OK == app.dispatch(_signed("new")).status
+    assert 2 == secret.reads
+
+
+def test_an_old_secret_serves_while_no_other_can_be_read() -> None:
+    """A moment's trouble turns nobody away, and the next try waits as long again."""
+    secret = _Secret()
+    app = secret.app()
+    secret.is_readable, secret.now = False, 900.0
+
+    assert [HTTPStatus.OK] * 2 == [app.dispatch(_signed("old")).status for _ in range(2)]
+    assert 2 == secret.reads
 
 
 def test_strangers_cannot_make_us_read_the_secret_at_will() -> None:
