@@ -82,7 +82,7 @@ class SlackNotifier:
         )
         card = approval.approval_card(
             request=request,
-            environment=self._find_environment(request),
+            location=self._catalogue.locations.get(request.location),
             approvers=policy.approvers,
             record=unanswered,
         )
@@ -96,17 +96,16 @@ class SlackNotifier:
 
     def show_decision(self, card: CardReference, request: AccessRequest, record: DecisionRecord) -> None:
         """Show on the approval card what has been decided so far, or for good."""
-        environment = self._find_environment(request)
         if record.verdict is Verdict.OPEN:
             at = record.decisions[-1].at if record.decisions else request.asked_at
             message = approval.approval_card(
                 request=request,
-                environment=environment,
+                location=self._catalogue.locations.get(request.location),
                 approvers=self._find_approvers(request, at),
                 record=record,
             )
         else:
-            message = approval.decided_card(request=request, environment=environment, record=record)
+            message = approval.decided_card(request=request, environment=self._find_environment(request), record=record)
         self._update(card, message, f"the decision on {request.request_id}")
 
     def follow_request(

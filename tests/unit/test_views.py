@@ -44,6 +44,7 @@ from tests.unit.view_contents import (
     a_grant,
     a_receipt,
     a_request,
+    an_open_location,
 )
 from tests.unit.view_renderings import (
     CARDS,
@@ -285,7 +286,12 @@ def test_slack_takes_every_card_of_every_request(
     request, filed = ending.request, RequestRecord(request=ending.request, decisions=ending.decisions)
     of: dict[str, Any] = {"request": request, "environment": environment}
     made = [
-        approval.approval_card(**of, approvers=CROWD, record=record),
+        approval.approval_card(
+            request=request,
+            location=an_open_location(environment=environment) if environment else None,
+            approvers=CROWD,
+            record=record,
+        ),
         approval.reminder(request=request, record=record, approvers=CROWD),
         approval.decided_card(**of, record=record),
         approval.preparing_card(record=filed, environment=environment, may_sleep=True),

@@ -1,11 +1,13 @@
 """The card in the approvals channel and the requester's own, from the question to the end."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from chalicelib.domain.decisions import DecisionRecord, Terms, Verdict
 from chalicelib.domain.endings import Ending, Outcome
+from chalicelib.domain.locations import Isolation
 from chalicelib.domain.permissions import PermissionLevel
 from chalicelib.domain.requests import AccessRequest
 from chalicelib.slack.blocks import Message
@@ -18,6 +20,7 @@ from chalicelib.slack.cards.approval import (
     reminder,
 )
 from chalicelib.slack.cards.asked import asked_card, asked_card_preparing, asked_card_ready, closed_asked_card
+from tests.factories import a_location
 from tests.unit.view_contents import (
     ALICE,
     BOB,
@@ -38,9 +41,12 @@ from tests.unit.view_renderings import buttons_of, literals_of, mrkdwn_of, parts
 READ_FOR_HALF = Terms(level=PermissionLevel.READ, duration_seconds=900)
 
 
-def a_card(request: AccessRequest | None = None, record: DecisionRecord | None = None) -> Message:
+def a_card(request: AccessRequest | None = None, record: DecisionRecord | None = None, **location: Any) -> Message:
     return approval_card(
-        request=request or a_request(), environment="prod", approvers=(CAROL, BOB), record=record or a_record()
+        request=request or a_request(),
+        location=a_location(**location),
+        approvers=(CAROL, BOB),
+        record=record or a_record(),
     )
 
 
@@ -65,6 +71,32 @@ def test_the_first_line_says_that_access_is_extended() -> None:
 def test_the_card_says_what_the_location_is() -> None:
     """The environment stands on the card."""
     assert "*Environment*\nprod" in mrkdwn_of(a_card())
+
+
+@pytest.mark.parametrize("level", [PermissionLevel.READ, PermissionLevel.WRITE])
+def test_the_card_says_where_else_the_access_leads(level: PermissionLevel) -> None:
+    """Nobody approves the reading of other databases unknowingly."""
+    words = mrkdwn_of(a_card(a_request(level=level), also_readable=frozenset({"stock", "postgres"})))
+
+    assert "It also opens what the catalogue lets everybody connect to: *postgres*, *stock*" in words
+
+
+def test_the_card_says_that_a_location_is_not_isolated() -> None:
+    """Then nobody has listed what is open."""
+    words = mrkdwn_of(a_card(isolation=Isolation.WARN, also_readable=frozenset({"postgres"})))
+
+    assert "It also opens every other database of the server that everybody may connect to." in words
+
+
+@pytest.mark.parametrize(
+    ("level", "location"),
+    [(PermissionLevel.WRITE, {}), (PermissionLevel.OPERATE, {"also_readable": frozenset({"postgres"})})],
+)
+def test_the_card_speaks_of_no_other_database_where_none_is_opened(
+    level: PermissionLevel, location: dict[str, Any]
+) -> None:
+    """An isolated location; a level that reads nothing."""
+    assert "also opens" not in mrkdwn_of(a_card(a_request(level=level), **location))
 
 
 def test_the_card_says_which_access_is_extended() -> None:

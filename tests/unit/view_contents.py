@@ -270,6 +270,11 @@ ORDINARY = Contents(
 )
 
 
+def an_open_location(**changes: Any) -> Location:
+    """One with as many other open databases, of as long names, as a card could have to name."""
+    return a_location(also_readable=frozenset(f"{n:02}{'d' * 61}" for n in range(100)), **changes)
+
+
 def locations(count: int) -> tuple[Location, ...]:
     return tuple(a_location(f"{n:03}{'l' * 60}", environment="e" * 63, region="us-gov-west-1") for n in range(count))
 

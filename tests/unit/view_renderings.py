@@ -45,6 +45,7 @@ from tests.unit.view_contents import (
     an_ask,
     an_explanation,
     an_offer,
+    an_open_location,
     an_overview,
     extreme,
     locations,
@@ -58,17 +59,18 @@ def cards_of(c: Contents) -> dict[str, Message]:
 
 def _approval_cards(c: Contents) -> dict[str, Message]:
     of: dict[str, Any] = {"request": c.request, "environment": c.environment}
+    asked: dict[str, Any] = {"request": c.request, "location": an_open_location(environment=c.environment)}
     longer = replace(c.request, extends=EXTENSION_ID)
     some = c.approvers[:-1]
     filed = {each: a_filed(c.request, decisions=record) for each, record in (("", c.approved()), ("x", None))}
     return {
-        "asked": approval.approval_card(**of, approvers=c.approvers, record=a_record(needed=10)),
-        "partly approved": approval.approval_card(**of, approvers=c.approvers, record=a_record(*some, needed=10)),
+        "asked": approval.approval_card(**asked, approvers=c.approvers, record=a_record(needed=10)),
+        "partly approved": approval.approval_card(**asked, approvers=c.approvers, record=a_record(*some, needed=10)),
         "asked elsewhere": approval.approval_card(
-            request=c.request, environment=None, approvers=(), record=a_record(needed=1)
+            request=c.request, location=None, approvers=(), record=a_record(needed=1)
         ),
         "asked to extend": approval.approval_card(
-            request=longer, environment=c.environment, approvers=c.approvers, record=a_record()
+            request=longer, location=asked["location"], approvers=c.approvers, record=a_record()
         ),
         "reminder": approval.reminder(request=c.request, record=a_record(BOB), approvers=c.approvers),
         "approved": approval.decided_card(**of, record=c.approved()),
