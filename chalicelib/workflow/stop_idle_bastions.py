@@ -27,7 +27,7 @@ from chalicelib.domain.bastions import (
 )
 from chalicelib.domain.catalogue import Catalogue
 from chalicelib.domain.errors import AccessError, BastionNotReadyError
-from chalicelib.domain.grants import Grant, GrantState
+from chalicelib.domain.grants import Grant, GrantState, revocation_attempt
 from chalicelib.domain.tunnels import Tunnel, is_tunnel_of, leads_through
 from chalicelib.ports import AuditTrail, BastionHost, BastionLedger, Clock, GrantLedger, Tunnels
 from chalicelib.workflow.drive_bastion import Plan, drive_bastion
@@ -150,10 +150,11 @@ class _Turn:
 
     def _end_unexplained_tunnels(self, bastion: Bastion) -> int:
         here = [grant for grant in self.open_grants if grant.facts.bastion == bastion.group]
+        now = self.clock()
         unexplained = [
             tunnel
             for tunnel in self.open_tunnels
-            if tunnel.instance_id == bastion.instance_id and not any(_may_stay(tunnel, grant) for grant in here)
+            if tunnel.instance_id == bastion.instance_id and not any(_may_stay(tunnel, grant, now) for grant in here)
         ]
         for tunnel in unexplained:
             trail = f"bastion {bastion.instance_id}"
@@ -207,6 +208,11 @@ class _Turn:
         return moved
 
 
-def _may_stay(tunnel: Tunnel, grant: Grant) -> bool:
-    """A grant that is ending explains its tunnels too: its own execution ends them and says so in the receipt."""
-    return is_tunnel_of(tunnel, grant) and (grant.state is GrantState.ENDING or leads_through(tunnel, grant))
+def _may_stay(tunnel: Tunnel, grant: Grant, now: datetime) -> bool:
+    """A grant that is just ending explains its tunnels too: its own execution ends them and says so in the receipt.
+
+    One whose end is late does not: its holder may be who keeps the database from being reached, by what their session locks.
+    """
+    is_just_ending = grant.state is GrantState.ENDING and not revocation_attempt(grant, now)
+    is_held = grant.state is GrantState.LIVE and leads_through(tunnel, grant)
+    return is_tunnel_of(tunnel, grant) and (is_just_ending or is_held)

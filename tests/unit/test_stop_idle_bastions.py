@@ -165,6 +165,15 @@ class TestTunnels:
 
         assert ended == turn(world).ended_tunnels
 
+    @pytest.mark.parametrize(("late", "ended"), [(119, 0), (120, 1)])
+    def test_a_late_end_does_not_wait_for_the_database_to_cut_the_way_to_it(self, late: int, ended: int) -> None:
+        """Revocation is tried for an hour where nobody can log in, as while the holder's own session locks the logins' table."""
+        world = running()
+        world.declare_grant(state=GrantState.ENDING, ends_at=FRIDAY_NOON - seconds(late))
+        world.tunnels.declare_tunnel("i-1", a_tunnel())
+
+        assert ended == turn(world).ended_tunnels
+
     def test_a_grant_through_another_bastion_explains_nothing_here(self) -> None:
         """Bob may reach another group's databases; this tunnel leads into this group."""
         arn = "arn:aws:sts::123456789012:assumed-role/Developer/bob@example.com"
