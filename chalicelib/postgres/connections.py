@@ -16,7 +16,7 @@ from psycopg import IsolationLevel, sql
 from chalicelib import defaults
 from chalicelib.domain.errors import AccessError, DatabaseSetupError, DatabaseUnavailableError
 from chalicelib.domain.instances import Endpoint
-from chalicelib.domain.roles import PROVISIONER
+from chalicelib.domain.roles import PERSON_PREFIX, PROVISIONER
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 T = TypeVar("T")
@@ -32,15 +32,30 @@ _OPTIONS = "-c search_path=pg_catalog -c lock_timeout=1s -c statement_timeout=30
 LOCK_KEY = sql.SQL("hashtextextended({}, 0)").format(sql.Literal(f"{PROVISIONER}:provision"))
 """The advisory lock of the control plane, one in each database."""
 
-# Everybody may take any advisory lock, so somebody could hold ours to keep their own access from ending. In one message with
-# the taking of it, so that nobody gets in between.
+_IS_OUR_LOCK = sql.SQL(
+    "l.locktype = 'advisory' AND l.objsubid = 1 AND (l.classid::int8 << 32) | l.objid::int8 = {}"
+).format(LOCK_KEY)
+# Whoever may write all data may lock a catalog's view as hard as they like, and with it the catalog (LOCK TABLE).
+_IS_CATALOG_LOCK = sql.SQL(
+    "l.locktype = 'relation' AND l.relation::int8 < 16384"
+    " AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')"
+)
+BARS_OUR_WAY = sql.SQL("({} OR {})").format(_IS_OUR_LOCK, _IS_CATALOG_LOCK)
+"""Is this row ``l`` of ``pg_lock_status()`` a lock with which somebody could keep access from ending?
+
+The function and never its view, ``pg_locks``, since that can be locked too.
+"""
+
+# Everybody may take any advisory lock, so somebody could hold ours to keep their own access from ending. A catalog is locked so
+# by none of our people for their work, and by others for theirs. In one message with the taking of our lock, so that nobody
+# gets in between.
 _LOCK = sql.SQL(
-    "SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid"
-    " JOIN pg_roles r ON r.oid = a.usesysid JOIN pg_database d ON d.oid = l.database"
-    " WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND (l.classid::int8 << 32) | l.objid::int8 = {key}"
-    " AND d.datname = current_database() AND r.rolname <> current_user AND NOT r.rolsuper;"
+    "SELECT pg_terminate_backend(l.pid) FROM pg_lock_status() l JOIN pg_stat_activity a ON a.pid = l.pid"
+    " JOIN pg_roles r ON r.oid = a.usesysid JOIN pg_database d ON l.database IN (d.oid, 0)"
+    " WHERE d.datname = current_database() AND r.rolname <> current_user AND NOT r.rolsuper"
+    " AND ({is_ours} OR {is_catalog} AND starts_with(r.rolname::text, {person}));"
     " SELECT pg_advisory_xact_lock({key})"
-).format(key=LOCK_KEY)
+).format(is_ours=_IS_OUR_LOCK, is_catalog=_IS_CATALOG_LOCK, person=sql.Literal(PERSON_PREFIX), key=LOCK_KEY)
 _CONTENTION = frozenset({"40001", "40P01", "55P03", "23505", "42710", "42704"})
 
 # While connecting libpq passes on the words of the server and not its SQLSTATE.

@@ -158,7 +158,8 @@ class Revocation:
     # The rest is tidying up.
 
     def _clean(self, writer: Connection) -> None:
-        found = writer.execute(statements.littered_databases(self._role, self._groups)).fetchall()
+        littered = statements.littered_databases(self._role, self._groups, self._order.facts.level)
+        found = writer.execute(littered).fetchall()
         for (database,) in found:
             if reason := self._find_obstacle(writer, partial(self._clean_in, writer, database)):
                 self._unchecked.append(

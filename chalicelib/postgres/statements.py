@@ -14,7 +14,7 @@ from chalicelib import defaults
 from chalicelib.domain.grants import GrantFacts
 from chalicelib.domain.permissions import PermissionLevel
 from chalicelib.domain.roles import PROVISIONER, GroupNames
-from chalicelib.postgres.connections import LOCK_KEY
+from chalicelib.postgres.connections import BARS_OUR_WAY
 
 OLDEST_VERSION = 140000
 """The first PostgreSQL with pg_read_all_data."""
@@ -436,15 +436,14 @@ def _sessions(role: str, oid: int | None) -> Composed:
 def prepared(role: str, groups: GroupNames) -> Composed:
     """Identifier, database and owner of each prepared transaction of the role or, as its guise, of a group of its location.
 
-    And of each that holds our lock, when its owner is one of ours: it would stand in everybody's way.
+    And of each whose locks bar our way, when its owner is one of ours: it would stand in everybody's way.
     """
     return SQL(
         "SELECT p.gid, p.database::text, p.owner::text FROM pg_prepared_xacts p JOIN pg_roles r ON r.rolname = p.owner"
         " WHERE p.owner = ANY({}) OR starts_with(shobj_description(r.oid, 'pg_authid'), {}) AND EXISTS (SELECT"
-        " FROM pg_locks l JOIN pg_locks x USING (virtualtransaction) WHERE l.pid IS NULL AND x.pid IS NULL"
-        " AND x.transactionid = p.transaction AND l.locktype = 'advisory' AND l.objsubid = 1"
-        " AND (l.classid::int8 << 32) | l.objid::int8 = {})"
-    ).format(Literal([role, *_level_groups(groups), groups.attic]), Literal(MARKER), LOCK_KEY)
+        " FROM pg_lock_status() l JOIN pg_lock_status() x USING (virtualtransaction) WHERE l.pid IS NULL AND x.pid IS NULL"
+        " AND x.transactionid = p.transaction AND {})"
+    ).format(Literal([role, *_level_groups(groups), groups.attic]), Literal(MARKER), BARS_OUR_WAY)
 
 
 def impersonation(owner: str, *, version: int) -> Composed:
@@ -484,14 +483,18 @@ FOLLOWERS = SQL(
 """How many copies stream from this instance. Those of Aurora share its storage and do not."""
 
 
-def littered_databases(role: str, groups: GroupNames) -> Composed:
-    """The databases in which the role owns something or was granted something, or a group owns something."""
+def littered_databases(role: str, groups: GroupNames, level: PermissionLevel) -> Composed:
+    """The databases in which the role owns something or was granted something, or a group owns something.
+
+    A writer may also have changed what the attic owns there, and opened it to others, without owning anything.
+    """
+    owners = [*_level_groups(groups), *([groups.attic] if level is PermissionLevel.WRITE else [])]
     return SQL(
         "SELECT DISTINCT coalesce(d.datname, current_database())::text FROM pg_shdepend s"
         " JOIN pg_roles r ON r.oid = s.refobjid LEFT JOIN pg_database d ON d.oid = s.dbid"
         " WHERE s.refclassid = 'pg_authid'::regclass AND s.classid <> 'pg_auth_members'::regclass"
         " AND (r.rolname = {} OR r.rolname = ANY({}) AND s.deptype = 'o') ORDER BY 1"
-    ).format(Literal(role), Literal(_level_groups(groups)))
+    ).format(Literal(role), Literal(owners))
 
 
 def adoption(role: str, groups: GroupNames, *, database: str, version: int) -> Composed:

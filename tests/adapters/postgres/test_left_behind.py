@@ -404,6 +404,46 @@ def test_traps_give_later_people_nothing(
     cluster.do("DROP SCHEMA {} CASCADE", name)
 
 
+def test_traps_in_what_earlier_writers_left_catch_nobody(
+    cluster: Cluster, admin: PostgresDatabaseAdmin, order: ProvisioningOrder
+) -> None:
+    """A writer may change what is in the attic, and open it to others, without owning a thing."""
+    name = f"traps_{next(numbers)}"
+    admin.provision(order)
+    with cluster.log_in(order) as alice:
+        alice.execute(
+            SQL(
+                "CREATE SCHEMA {0}; CREATE TABLE {0}.notes (note text); CREATE TABLE {0}.seen (by_whom text);"
+                "CREATE FUNCTION {0}.count() RETURNS bigint LANGUAGE sql AS 'SELECT 1::bigint';"
+                "CREATE FUNCTION {0}.spy() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'"
+            ).format(Identifier(name))
+        )
+    admin.revoke(the_end_of(order))
+    bob = an_order(cluster, order.location, person="bob")
+    admin.provision(bob)
+    with cluster.log_in(bob) as writer:
+        writer.execute(
+            SQL(
+                "CREATE OR REPLACE FUNCTION {0}.count() RETURNS bigint LANGUAGE sql SECURITY DEFINER"
+                " AS 'SELECT count(*) FROM {0}.seen';"
+                "CREATE OR REPLACE FUNCTION {0}.spy() RETURNS trigger LANGUAGE plpgsql AS"
+                " 'BEGIN INSERT INTO {0}.seen VALUES (current_user); RETURN NEW; END';"
+                "CREATE TRIGGER spy BEFORE INSERT ON {0}.notes FOR EACH ROW EXECUTE FUNCTION {0}.spy();"
+                "GRANT ALL ON SCHEMA {0} TO PUBLIC; GRANT ALL ON ALL TABLES IN SCHEMA {0} TO PUBLIC;"
+                "GRANT ALL ON ALL FUNCTIONS IN SCHEMA {0} TO PUBLIC"
+            ).format(Identifier(name))
+        )
+    admin.revoke(the_end_of(bob))
+    with cluster.server.connect("orders", user="application", autocommit=True) as application:
+        is_open = may(application, f"SELECT {name}.count()"), may(application, f"INSERT INTO {name}.notes VALUES ('x')")
+    cluster.do("INSERT INTO {}.notes VALUES ('x')", name)
+    caught = cluster.ask(f"SELECT count(*) FROM {name}.seen")
+    cluster.do("DROP SCHEMA {} CASCADE", name)
+
+    assert (False, False) == is_open
+    assert 0 == caught
+
+
 def test_operator_cannot_be_given_another_function(
     cluster: Cluster, admin: PostgresDatabaseAdmin, order: ProvisioningOrder
 ) -> None:

@@ -177,6 +177,7 @@ TAKE_OUR_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('drawbridge:provi
         "INSERT INTO shop.orders (state) VALUES ('not yet')",
         "ALTER ROLE CURRENT_USER PASSWORD 'prepared'",
         "CREATE SCHEMA never_committed",
+        "LOCK TABLE pg_catalog.pg_roles IN EXCLUSIVE MODE",
         TAKE_OUR_LOCK,
     ],
 )
@@ -195,14 +196,17 @@ def test_prepared_transaction_is_rolled_back(two_phase: Cluster, location: Locat
     assert 0 == two_phase.ask("SELECT count(*) FROM shop.orders WHERE state = 'not yet'")
 
 
-def test_nobody_keeps_others_in_by_a_prepared_transaction(two_phase: Cluster, location: Location) -> None:
-    """Somebody who prepared one that holds the control plane's lock does not delay the end of another's access."""
+@pytest.mark.parametrize("prepared", [TAKE_OUR_LOCK, "LOCK TABLE pg_catalog.pg_roles IN EXCLUSIVE MODE"])
+def test_nobody_keeps_others_in_by_a_prepared_transaction(
+    two_phase: Cluster, location: Location, prepared: str
+) -> None:
+    """Somebody who prepared one that locks the control plane out does not delay the end of another's access."""
     alice, bob = (an_order(two_phase, location, person=name) for name in ("alice", "bob"))
     admin = two_phase.admin()
     for order in (alice, bob):
         admin.provision(order)
     with closing(two_phase.log_in(alice)) as session:
-        session.execute(f"BEGIN; {TAKE_OUR_LOCK}".encode())
+        session.execute(f"BEGIN; {prepared}".encode())
         session.execute("PREPARE TRANSACTION 'in the way'")
     receipt = admin.revoke(the_end_of(bob))
 

@@ -19,6 +19,7 @@ from chalicelib.domain.errors import (
     RevocationIncompleteError,
 )
 from chalicelib.domain.instances import DatabaseInstances, Endpoint
+from chalicelib.domain.locations import Location
 from chalicelib.domain.orders import ProvisioningOrder
 from chalicelib.domain.receipts import Receipt
 from chalicelib.postgres.database_admin import PostgresDatabaseAdmin
@@ -29,6 +30,7 @@ from tests.adapters.postgres.cluster import (
     WRITER,
     Cluster,
     a_closed_port,
+    an_order,
     is_alive,
     the_end_of,
     wait_until,
@@ -137,6 +139,8 @@ def test_logins_under_way_end_too(cluster: Cluster, admin: PostgresDatabaseAdmin
         "SELECT pg_advisory_lock(hashtextextended('drawbridge:provision', 0))",
         "BEGIN; ALTER ROLE CURRENT_USER PASSWORD 'open-transaction'",
         "BEGIN; ALTER ROLE CURRENT_USER SET work_mem = '1MB'; CREATE SCHEMA never_committed",
+        "BEGIN; LOCK TABLE pg_catalog.pg_locks IN ACCESS EXCLUSIVE MODE",
+        "BEGIN; LOCK TABLE pg_catalog.pg_roles, pg_catalog.pg_group IN EXCLUSIVE MODE",
     ],
 )
 def test_nobody_can_lock_their_way_out_of_the_end(
@@ -191,6 +195,38 @@ def test_lock_of_the_control_plane_is_nobody_elses(
         in_line.exception(SECONDS_TO_WAIT)
         assert not is_alive(holder)
         wait_until(lambda: not is_alive(waiter))
+
+
+@pytest.mark.parametrize("view", ["pg_locks", "pg_roles", "pg_group", "pg_prepared_xacts"])
+def test_nobody_keeps_others_in_by_locking_a_catalog(
+    cluster: Cluster, admin: PostgresDatabaseAdmin, location: Location, view: str
+) -> None:
+    """Whoever may write all data may lock PostgreSQL's own views, and the tables under them, for as long as they like."""
+    alice, bob = (an_order(cluster, location, person=name) for name in ("alice", "bob"))
+    for order in (alice, bob):
+        admin.provision(order)
+    mode = "ACCESS EXCLUSIVE" if view == "pg_locks" else "EXCLUSIVE"  # with more than that nobody can even log in
+    with closing(cluster.log_in(bob)) as session:
+        session.execute(f"BEGIN; LOCK TABLE pg_catalog.{view} IN {mode} MODE".encode())
+        receipt = admin.revoke(the_end_of(alice))
+
+        assert receipt.is_dropped
+        assert not is_alive(session)
+
+
+def test_lock_that_others_work_takes_on_a_catalog_costs_them_nothing(
+    cluster: Cluster, admin: PostgresDatabaseAdmin, order: ProvisioningOrder
+) -> None:
+    """An owner may rebuild the indexes of catalogs; that is no reason to disconnect them."""
+    admin.provision(order)
+    cluster.do("GRANT pg_write_all_data TO {}", "application")
+    with closing(cluster.server.connect("orders", user="application", autocommit=True)) as application:
+        application.execute(b"BEGIN; LOCK TABLE pg_catalog.pg_tables IN SHARE MODE")
+        receipt = admin.revoke(the_end_of(order))
+
+        assert receipt.is_dropped
+        assert is_alive(application)
+    cluster.do("REVOKE pg_write_all_data FROM {}", "application")
 
 
 def test_every_instance_is_visited(cluster: Cluster, order: ProvisioningOrder) -> None:
