@@ -25,6 +25,8 @@ from chalicelib.slack.submissions import register_submissions
 
 _Secrets = TypeVar("_Secrets")
 _REREAD_SECONDS, _STALE_SECONDS = 60, 15 * 60
+_LONGEST_BODY = 1_000_000
+"""Characters. A view, the largest thing that Slack sends, has 250 kB at most, and each sign of it may be written as three."""
 _SIGNED_BY = {
     "x-slack-request-timestamp": re.compile(r"[0-9]{1,12}"),
     "x-slack-signature": re.compile(r"v0=[0-9a-f]{64}"),
@@ -121,7 +123,7 @@ class SignedRequest(BoltRequest):
     """A request whose fields are read as Slack writes them; its signature is still to be verified.
 
     bolt reads no field at all where the word ``payload`` stands anywhere in a form. Raises ValueError for a body that is neither
-    a form nor a JSON object.
+    a form nor a JSON object, or longer than anything of Slack's: strangers' bodies are read too, at our cost.
     """
 
     def __init__(self, *, body: str, headers: dict[str, str | Sequence[str]]) -> None:
@@ -134,6 +136,8 @@ class SignedRequest(BoltRequest):
 
 
 def _read_fields(body: str) -> dict[str, Any]:
+    if len(body) > _LONGEST_BODY:
+        raise ValueError("the body is too long")
     form = dict(parse_qsl(body, keep_blank_values=True))
     text = body if body.startswith("{") else form.get("payload")
     try:

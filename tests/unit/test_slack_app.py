@@ -123,6 +123,17 @@ def test_what_holds_no_fields_is_refused(body: str) -> None:
         SignedRequest(body=body, headers={})
 
 
+@pytest.mark.parametrize("start", ["text=", "payload={}&a=", "{"])
+def test_what_is_longer_than_anything_of_slacks_is_not_read(start: str) -> None:
+    """Fields are read before the signature is checked, at our cost: strangers may not say how much that is."""
+    longest = 1_000_000
+    body = start + "a" * (longest + 1 - len(start))
+
+    with pytest.raises(ValueError, match="too long"):
+        SignedRequest(body=body, headers={})
+    assert {"text": "a" * (longest - 5)} == SignedRequest(body="text=" + "a" * (longest - 5), headers={}).body
+
+
 _DIGEST = "v0=" + "0a" * 32
 
 
