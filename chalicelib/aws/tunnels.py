@@ -43,6 +43,7 @@ class SsmTunnels:
                         owner=session.get("Owner", ""),
                         reason=session.get("Reason", ""),
                         started_at=session["StartDate"],
+                        document=session.get("DocumentName", ""),
                     )
                     for session in page["Sessions"]
                     if session["Status"] not in _ENDED

@@ -6,6 +6,7 @@ from typing import Any
 from chalicelib.domain.locations import Location, SessionDocument
 
 AWS_DOCUMENT = "AWS-StartPortForwardingSessionToRemoteHost"
+_OURS = "drawbridge-"
 IDLE_MINUTES = 60
 """The most that SSM allows; the database ends idle sessions of its own sooner."""
 _MAXIMUM_MINUTES = 1440
@@ -17,7 +18,12 @@ _LOCAL_PORT = (
 
 def document_name(*, stage: str, location: str, document: SessionDocument = SessionDocument.LOCATION) -> str:
     """The name of the Session document that opens a location's tunnel; people's IAM policies are written for it."""
-    return AWS_DOCUMENT if document is SessionDocument.AWS else f"drawbridge-{stage}-{location}"
+    return AWS_DOCUMENT if document is SessionDocument.AWS else f"{_OURS}{stage}-{location}"
+
+
+def leads_elsewhere(document: str, location: str) -> bool:
+    """Is it another location's own document, for sure? Whatever the stage is, so a name that ends like this one's may be it."""
+    return document.startswith(_OURS) and not document.endswith(f"-{location}")
 
 
 def session_document(

@@ -5,22 +5,29 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from chalicelib.domain.grants import Grant, GrantState
+from chalicelib.domain.session_documents import leads_elsewhere
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tunnel:
-    """One SSM port-forwarding session on a bastion. ``owner`` is the AWS principal that opened it."""
+    """One SSM port-forwarding session on a bastion. ``owner`` is the AWS principal that opened it, by ``document``."""
 
     session_id: str
     instance_id: str
     owner: str
     reason: str
     started_at: datetime
+    document: str = ""
 
 
 def is_tunnel_of(tunnel: Tunnel, grant: Grant) -> bool:
-    """Does the tunnel belong to the grant? By its owner where the person's AWS principals are known, else by its reason."""
+    """Does the tunnel belong to the grant? By its owner where the person's AWS principals are known, else by its reason.
+
+    One that was opened by another location's own document leads to a database that this grant is not for.
+    """
     person = grant.facts.person
+    if leads_elsewhere(tunnel.document, grant.facts.location):
+        return False
     if person.aws:
         return person.owns_principal(tunnel.owner)
     return tunnel.reason == grant.facts.request_id

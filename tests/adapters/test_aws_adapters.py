@@ -762,7 +762,13 @@ class TestTunnels:
             return {"SessionId": f"s-{number}", "Status": status, **started, **more}
 
         first = [
-            session(1, "Connected", Owner="arn:aws:iam::123456789012:user/alice", Reason="R-ABC234"),
+            session(
+                1,
+                "Connected",
+                Owner="arn:aws:iam::123456789012:user/alice",
+                Reason="R-ABC234",
+                DocumentName="drawbridge-prod-orders",
+            ),
             session(2, "Terminating"),
         ]
         second = [session(3, "Disconnected"), session(4, "Terminated"), session(5, "Connecting"), session(6, "Failed")]
@@ -776,6 +782,7 @@ class TestTunnels:
                 owner="arn:aws:iam::123456789012:user/alice",
                 reason="R-ABC234",
                 started_at=FRIDAY_NOON,
+                document="drawbridge-prod-orders",
             ),
             Tunnel(session_id="s-3", instance_id="i-1", owner="", reason="", started_at=FRIDAY_NOON),
             Tunnel(session_id="s-5", instance_id="i-1", owner="", reason="", started_at=FRIDAY_NOON),

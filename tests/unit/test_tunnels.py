@@ -36,6 +36,24 @@ class TestBelonging:
         assert belongs == is_tunnel_of(a_tunnel(owner=owner, reason=reason), a_grant(BOBS_REQUEST))
 
     @pytest.mark.parametrize(
+        ("document", "belongs"),
+        [
+            ("drawbridge-prod-orders-prod", True),
+            ("drawbridge-eu-prod-orders-prod", True),
+            ("drawbridge-prod-reports-prod", False),
+            ("drawbridge-prod-orders-prod-2", False),
+            ("AWS-StartPortForwardingSessionToRemoteHost", True),
+            ("", True),
+        ],
+    )
+    @pytest.mark.parametrize(("owner", "grant"), [(BOBS, a_grant(BOBS_REQUEST)), ("", a_grant())])
+    def test_a_tunnel_to_another_location_belongs_to_no_grant_of_this_one(
+        self, owner: str, grant: Grant, document: str, belongs: bool
+    ) -> None:
+        """Each location's own document leads to its database alone; where another one leads, it does not say."""
+        assert belongs == is_tunnel_of(a_tunnel(owner=owner, document=document), grant)
+
+    @pytest.mark.parametrize(
         ("state", "explains"), [(GrantState.LIVE, True), (GrantState.ENDING, False), (GrantState.GONE, False)]
     )
     def test_only_a_live_grant_explains_a_tunnel(self, state: GrantState, explains: bool) -> None:
@@ -86,6 +104,13 @@ class TestSorting:
     def test_it_is_ended_when_nothing_live_of_theirs_covers_it_here(self, other: Grant) -> None:
         """A grant that is not live, not through this bastion or not theirs covers nothing."""
         assert (["bobs"], []) == sort(a_tunnel(session_id="bobs", owner=BOBS), ended=BOBS_ENDED, others=[other])[:2]
+
+    def test_access_to_one_location_keeps_no_tunnel_to_another(self) -> None:
+        """Else whoever may read one database could stay at the door of every other one of its bastion."""
+        elsewhere = a_grant(a_request(request_id="R-READ22", person=BOB, location="reports-prod"))
+        tunnel = a_tunnel(session_id="bobs", owner=BOBS, document="drawbridge-prod-orders-prod")
+
+        assert (["bobs"], [], []) == sort(tunnel, ended=BOBS_ENDED, others=[elsewhere])
 
     def test_a_reason_covers_only_its_own_request(self) -> None:
         """Alice's other grant has a command of its own."""
