@@ -87,8 +87,9 @@ def _launch(seen: Bastion, group: BastionGroup, bastions: BastionLedger, host: B
         if launch.is_last_of_round:
             raise
         return
-    bastions.replace_bastion(
-        seen,
-        replace(seen, state=BastionState.RUNNING, instance_id=instance_id, launched_at=now, refusals=0),
-        only_if_unleased=False,
-    )
+    running = replace(seen, state=BastionState.RUNNING, instance_id=instance_id, launched_at=now, refusals=0)
+    if bastions.replace_bastion(seen, running, only_if_unleased=False):
+        return
+    # Who notes an instance has to see its own generation: once that was given up, nobody will note this one, or stop it soon.
+    if bastions.find_bastion(seen.name).generation > seen.generation:
+        host.terminate(instance_id)

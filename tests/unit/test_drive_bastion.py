@@ -91,6 +91,38 @@ class TestLaunching:
         assert ["i-main0"] == world.host.called("launch")
         assert "i-main0" == world.bastions.find_bastion("main").instance_id
 
+    def test_an_instance_whose_generation_was_given_up_meanwhile_is_ended_at_once(self) -> None:
+        """Another found no room for it and went on to the next. Nobody can note this one any more, and nobody waits for it."""
+        world = leased()
+
+        def find_no_room() -> None:
+            world.host.declare_no_room("subnet-a")
+            drive(world)
+            world.host.declare_no_room()
+
+        world.bastions.declare_meanwhile("find_bastion", find_no_room)
+        drive(world)
+
+        assert (["i-main1", "i-main0"], ["i-main0"]) == (world.host.called("launch"), world.host.called("terminate"))
+        assert "i-main1" == world.bastions.find_bastion("main").instance_id
+
+    def test_an_instance_that_another_has_noted_and_begun_to_stop_is_left_to_them(self) -> None:
+        """It is of the same generation: whoever noted it sees to it."""
+        world = leased()
+
+        def launch_and_stop() -> None:
+            drive(world)
+            world.host.boot()
+            world.bastions.release_lease("main", REQUEST, at=world.clock())
+            seen = world.bastions.find_bastion("main")
+            stopping = replace(seen, state=BastionState.STOPPING, stop_called_at=FRIDAY_NOON)
+            assert world.bastions.replace_bastion(seen, stopping, only_if_unleased=True)
+
+        world.bastions.declare_meanwhile("find_bastion", launch_and_stop)
+        drive(world)
+
+        assert [] == world.host.called("terminate")
+
     def test_a_launch_whose_note_was_lost_is_found_again(self) -> None:
         """The function died between EC2's answer and the ledger."""
         world = leased()

@@ -268,8 +268,9 @@ class BastionModel(Cast):
     def objections(self, stage: Stage) -> Sequence[str]:
         world: World = stage.world
         found = []
-        if not self.scenario.refusals and sum(each.runs for each in world.instances) > 1:
-            # After a refusal somebody else may still launch the generation that was given up; housekeeping ends it.
+        # After a refusal somebody else may still launch the generation that was given up, and ends it before doing anything else.
+        is_being_ended = self.scenario.refusals and any(actor.point for actor in stage.actors)
+        if sum(each.runs for each in world.instances) > 1 and not is_being_ended:
             found.append("two instances of one bastion run")
         for actor in stage.actors:
             if actor.place[0] == "ready" and actor.place[2] > world.now and not self.scenario.may_stall:
