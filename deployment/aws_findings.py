@@ -21,7 +21,7 @@ from deployment.artifacts import Artifacts
 from deployment.bastion_network import FUNCTIONS_GROUP, STAGE_TAG
 from deployment.catalogue_file import catalogue_hash
 from deployment.databases import camel_case
-from deployment.existing_network import HostedDatabase, find_databases
+from deployment.existing_network import HostedDatabase, describe_network, find_databases, find_networks, find_obstacles
 from deployment.grants import describe, find_table, open_grants
 from deployment.hosting import examine_hosting
 from deployment.slack_findings import deploy_command
@@ -61,6 +61,11 @@ def examine_databases(stage: Stage) -> Iterator[Finding]:
         yield from _find_changed(stage, found)
         for location in found.locations:
             yield from asked(f"whether {location.name} is set up", partial(_find_setup, stage, location))
+
+
+def examine_networks(stage: Stage) -> Iterator[Finding]:
+    """Would a bastion of each subnet come online?"""
+    yield from asked("how bastions reach Session Manager", lambda: _find_ways_out(stage))
 
 
 def examine_bastions(stage: Stage) -> Iterator[Finding]:
@@ -219,6 +224,17 @@ def _last_given(stage: Stage, location: Location) -> datetime | None:
     return max(given, default=None)
 
 
+def _find_ways_out(stage: Stage) -> Iterator[Finding]:
+    parameters = stage.main.parameters if stage.main else {}
+    has_endpoints, is_public = (parameters.get(name) == "yes" for name in ("InterfaceEndpoints", "PublicSubnets"))
+    for network in find_networks(stage.account, stage.catalogue):
+        obstacles = list(find_obstacles(network, interface_endpoints=has_endpoints, public_subnets=is_public))
+        for each in obstacles:
+            yield Finding(mark=Mark.REPAIR, what=each.what, repair=each.repair)
+        if not obstacles:
+            yield Finding(mark=Mark.HOLDS, what=describe_network(network, interface_endpoints=has_endpoints))
+
+
 def _find_bastion(stage: Stage, group: BastionGroup) -> Iterator[Finding]:
     ec2, ssm = stage.account.client("ec2"), stage.account.client("ssm")
     filters = {f"tag:{STAGE_TAG}": [stage.name], f"tag:{TAG}": [group.name], "instance-state-name": ["running"]}
@@ -239,7 +255,7 @@ def _find_bastion(stage: Stage, group: BastionGroup) -> Iterator[Finding]:
             yield Finding(
                 mark=Mark.REPAIR,
                 what=f"the bastion {group.name} ({instance}) runs and is not online in Session Manager",
-                repair="Wait two minutes. If it stays so, its subnet has no way out: deploy says how each gets out.",
+                repair="Wait two minutes. If it stays so although its way out is ticked, look at its system log in EC2.",
             )
         elif not is_agent_new_enough(version):
             least = ".".join(str(part) for part in MINIMUM_AGENT_VERSION)

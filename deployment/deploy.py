@@ -17,7 +17,14 @@ from deployment.account import Account, DeploymentError, explained
 from deployment.artifacts import Artifacts
 from deployment.catalogue_file import add_locations_argument, catalogue_hash, read_catalogue
 from deployment.doctor import print_list
-from deployment.existing_network import ExistingNetwork, HostedDatabase, describe_network, find_databases, find_networks
+from deployment.existing_network import (
+    ExistingNetwork,
+    HostedDatabase,
+    describe_network,
+    find_databases,
+    find_networks,
+    find_obstacles,
+)
 from deployment.grants import find_table, open_grants, refuse_to_strand
 from deployment.prompts import Terminal
 from deployment.session_preferences import find_session_preferences
@@ -157,14 +164,12 @@ class Deployment:
         }
         networks = find_networks(stage.account, stage.catalogue, vpc=given.vpc)
         for network in networks:
-            where, warning = describe_network(
-                network,
-                interface_endpoints=parameters["InterfaceEndpoints"] == "yes",
-                public_subnets=parameters["PublicSubnets"] == "yes",
-            )
-            self._terminal.say(f"  {where}")
-            if warning:
-                self._terminal.say(f"! {warning}")
+            has_endpoints = parameters["InterfaceEndpoints"] == "yes"
+            self._terminal.say(f"  {describe_network(network, interface_endpoints=has_endpoints)}")
+            for each in find_obstacles(
+                network, interface_endpoints=has_endpoints, public_subnets=parameters["PublicSubnets"] == "yes"
+            ):
+                self._terminal.say(f"! {each.what} {each.repair}")
         groups = _parse_groups(given.database_security_group)
         databases = find_databases(stage.account, stage.catalogue)
         if strangers := sorted(groups.keys() - {each.database.identifier for each in databases}):

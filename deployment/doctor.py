@@ -7,7 +7,14 @@ from itertools import chain
 
 from chalicelib.domain.errors import AccessError
 from chalicelib.postgres.setup_check import Finding, Mark
-from deployment.aws_findings import asked, examine_bastions, examine_databases, examine_people, examine_stacks
+from deployment.aws_findings import (
+    asked,
+    examine_bastions,
+    examine_databases,
+    examine_networks,
+    examine_people,
+    examine_stacks,
+)
 from deployment.caller_findings import examine_callers
 from deployment.catalogue_file import add_locations_argument, read_catalogue
 from deployment.prompts import Terminal
@@ -65,6 +72,7 @@ def examine_stage(stage: Stage, web: Web) -> Iterator[Finding]:
     areas: Iterable[Iterator[Finding]] = (
         asked("whether Slack's secrets are stored", lambda: _examine_slack(stage, web)),
         examine_databases(stage),
+        examine_networks(stage),
         examine_bastions(stage),
         examine_people(stage),
         examine_callers(stage),

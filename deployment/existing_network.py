@@ -1,6 +1,6 @@
 """The network as it is: the subnets' VPC and zones, their way out, and the groups that guard each database. Changes nothing."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -37,6 +37,8 @@ class Subnet:
     vpc: str
     zone: str
     route: Route
+    gives_addresses: bool
+    """Does every instance in it get a public address, unless its launch says otherwise? Ours say nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +77,7 @@ def find_networks(account: Account, catalogue: Catalogue, *, vpc: str = "") -> l
             vpc=each["VpcId"],
             zone=each["AvailabilityZone"],
             route=_route(name, each["VpcId"], tables, endpoints),
+            gives_addresses=each["MapPublicIpOnLaunch"],
         )
         for name, each in found.items()
     }
@@ -87,27 +90,59 @@ def find_networks(account: Account, catalogue: Catalogue, *, vpc: str = "") -> l
     return networks
 
 
-def describe_network(network: ExistingNetwork, *, interface_endpoints: bool, public_subnets: bool) -> tuple[str, str]:
-    """Two sentences: where bastions are, and what is wrong with their way out, with prices; the second may be empty."""
-    where = f"{network.vpc}, {', '.join(network.zones)}: bastions reach Session Manager by {network.routes[0]}"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Obstacle:
+    """Why a bastion would be refused or never come online, and what to do about it."""
+
+    what: str
+    repair: str
+
+
+def describe_network(network: ExistingNetwork, *, interface_endpoints: bool) -> str:
+    """Where bastions are, and how they reach Session Manager."""
+    where = f"{network.vpc}, {', '.join(network.zones)}"
     if interface_endpoints:
-        return f"{network.vpc}, {', '.join(network.zones)}: interface endpoints are made for the bastions", ""
-    bad = [subnet.id for subnet in network.subnets if subnet.route is Route.NONE]
-    public = [subnet.id for subnet in network.subnets if subnet.route is Route.INTERNET]
-    if bad:
+        return f"{where}: the stage has interface endpoints for the bastions"
+    return f"{where}: bastions reach Session Manager by {network.routes[0]}"
+
+
+def find_obstacles(network: ExistingNetwork, *, interface_endpoints: bool, public_subnets: bool) -> Iterator[Obstacle]:
+    """What is between the subnets' bastions and Session Manager, with the price of each way around it."""
+    routed = [] if interface_endpoints else network.subnets
+    if shut := _named(subnet for subnet in routed if subnet.route is Route.NONE):
         per_zone = 3 * 0.01 * 730
-        return where, (
-            f"From {', '.join(bad)} nothing leads out, and a bastion there never comes online. Name subnets with a NAT in the "
-            f"catalogue, or deploy with --interface-endpoints, about ${per_zone:.2f} a month for each zone "
-            f"(${per_zone * len(network.zones):.2f} here); a NAT gateway of its own costs about $33 a month."
+        yield Obstacle(
+            what=f"From {shut} nothing leads out, and a bastion there never comes online.",
+            repair="Name subnets with a NAT in the catalogue, or deploy with --interface-endpoints, about "
+            f"${per_zone:.2f} a month for each zone (${per_zone * len(network.zones):.2f} here); a NAT gateway of its own "
+            "costs about $33 a month.",
         )
-    if public and not public_subnets:
-        return where, (
-            f"{', '.join(public)}: an internet gateway serves only instances with a public address. Deploy with "
-            "--public-subnets, which gives bastions one while they run ($0.005 an hour; still no port is open to the "
-            "internet), or name subnets with a NAT."
+    by_internet = [subnet for subnet in routed if subnet.route is Route.INTERNET]
+    if by_internet and not public_subnets:
+        yield Obstacle(
+            what=f"{_named(by_internet)}: an internet gateway serves only instances with a public address.",
+            repair="Deploy with --public-subnets, which lets bastions have one while they run ($0.005 an hour; still no port "
+            "is open to the internet), or name subnets with a NAT.",
         )
-    return where, ""
+    for subnet in by_internet:
+        if not subnet.gives_addresses:
+            yield Obstacle(
+                what=f"{subnet.id} leads out by an internet gateway and gives instances no public address, so a bastion there "
+                "never comes online.",
+                repair=f"aws ec2 modify-subnet-attribute --map-public-ip-on-launch --subnet-id {subnet.id}",
+            )
+    for subnet in network.subnets:
+        if subnet.gives_addresses and subnet not in by_internet and not public_subnets:
+            yield Obstacle(
+                what=f"{subnet.id} gives each instance a public address, and the bastions of this stage may have none: AWS may "
+                "refuse to launch them.",
+                repair="Deploy with --public-subnets ($0.005 an hour while one runs), name other subnets, or, if nothing else "
+                f"there needs it: aws ec2 modify-subnet-attribute --no-map-public-ip-on-launch --subnet-id {subnet.id}",
+            )
+
+
+def _named(subnets: Iterable[Subnet]) -> str:
+    return ", ".join(subnet.id for subnet in subnets)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

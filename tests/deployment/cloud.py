@@ -90,6 +90,11 @@ class Cloud:
         """The TOML of one location."""
         return CATALOGUE.format(subnets=", ".join(f'"{each}"' for each in self.subnets)) + more
 
+    def give_addresses(self, are_given: bool) -> None:
+        """Whether every instance in the subnets gets a public address."""
+        for subnet in self.subnets:
+            client("ec2").modify_subnet_attribute(SubnetId=subnet, MapPublicIpOnLaunch={"Value": are_given})
+
 
 def a_cloud(*, groups: int = 1, route: str = "nat") -> Cloud:
     """A VPC of two subnets in two zones with a way out, and an Aurora cluster behind one security group or several."""

@@ -301,12 +301,45 @@ class TestNetwork:
 
         assert re.search(said, run.saw)
 
-    @pytest.mark.parametrize(("route", "flag"), [("internet", "--public-subnets"), ("none", "--interface-endpoints")])
-    def test_nothing_is_wrong_once_the_flag_is_given(self, tmp_path: Path, route: str, flag: str) -> None:
+    @pytest.mark.parametrize(
+        ("route", "gives_addresses", "flag"),
+        [
+            ("internet", True, "--public-subnets"),
+            ("none", False, "--interface-endpoints"),
+            ("nat", True, "--public-subnets"),
+        ],
+    )
+    def test_nothing_is_wrong_once_the_flag_is_given(
+        self, tmp_path: Path, route: str, gives_addresses: bool, flag: str
+    ) -> None:
         with a_world(tmp_path, route=route) as world:
+            world.cloud.give_addresses(gives_addresses)
             run = world.deploy(flag)
 
         assert "! " not in run.saw.partition("Packaging:")[0]
+
+    @pytest.mark.parametrize(
+        ("route", "gives_addresses", "flags", "said"),
+        [
+            (
+                "internet",
+                False,
+                ["--public-subnets"],
+                "! subnet-.* gives instances no public address.* --map-public-ip",
+            ),
+            ("nat", True, [], "! subnet-.* gives each instance a public address.* --no-map-public-ip"),
+            ("none", True, ["--interface-endpoints"], "! subnet-.* gives each instance a public address"),
+        ],
+    )
+    def test_an_address_too_few_or_too_many_is_said(
+        self, tmp_path: Path, route: str, gives_addresses: bool, flags: list[str], said: str
+    ) -> None:
+        """Only the subnet gives one: a launch names none, and the stage's setting merely allows or refuses it."""
+        with a_world(tmp_path, route=route) as world:
+            world.cloud.give_addresses(gives_addresses)
+            run = world.deploy(*flags)
+
+        assert re.search(said, run.saw)
 
     def test_a_subnet_that_is_not_there_is_named(self, world: World) -> None:
         """Most likely the account or the region is another."""

@@ -324,6 +324,27 @@ class TestAws:
 
         assert "no access waits for its receipt (1 live now) | " in lines(world, Mark.HOLDS)
 
+    def test_the_way_out_is_ticked(self, world: World) -> None:
+        """Before a bastion ever starts: one that never comes online is what goes wrong first."""
+        assert any("bastions reach Session Manager by a NAT" in line for line in lines(world, Mark.HOLDS))
+
+    def test_a_way_out_that_was_closed(self, world: World) -> None:
+        """Somebody removed the route to the NAT."""
+        (table,) = client("ec2").describe_route_tables(Filters=[{"Name": "vpc-id", "Values": [world.cloud.vpc]}])[
+            "RouteTables"
+        ]
+        client("ec2").delete_route(RouteTableId=table["RouteTableId"], DestinationCidrBlock="0.0.0.0/0")
+
+        line = only_line(world, Mark.REPAIR)
+        assert line.startswith(f"From {', '.join(sorted(world.cloud.subnets))} nothing leads out")
+        assert "--interface-endpoints" in line
+
+    def test_subnets_that_begin_to_give_addresses(self, world: World) -> None:
+        """The stage was deployed without --public-subnets, so its bastions may take none."""
+        world.cloud.give_addresses(True)
+
+        assert sorted(world.cloud.subnets) == [line.partition(" ")[0] for line in lines(world, Mark.REPAIR)]
+
     def test_no_bastion_is_as_it_should_be(self, world: World) -> None:
         """None runs while nobody needs one."""
         assert any(line.startswith("no bastion main runs now") for line in lines(world, Mark.HOLDS))
