@@ -56,6 +56,7 @@ _FROM_CODE = {"Null": {"lambda:SourceFunctionArn": "false"}}
 _LIMITS = {"Resources": 500, "Parameters": 200, "Outputs": 200}
 _LONGEST_BYTES = 1_000_000
 _SECRETS = re.compile(r"xox[a-z]-|AKIA[A-Z0-9]{16}|-----BEGIN|https://hooks\.")
+_NAMES_OF_KEPT = {"AWS::DynamoDB::Table": "TableName", "AWS::Logs::LogGroup": "LogGroupName"}
 _EVERYWHERE, _NOWHERE = "0.0.0.0/0", "127.0.0.1/32"
 _WITH_ADDRESS = {"Bool": {"ec2:AssociatePublicIpAddress": "true"}}
 _ENDPOINTS = "EndpointsSecurityGroup"
@@ -208,15 +209,35 @@ def logs_are_kept_for_a_time(template: Template) -> Iterator[str]:
 
 
 def the_ledger_is_protected(template: Template) -> Iterator[str]:
-    """It says who has access; without it nothing is ended."""
+    """It says who has access; without it nothing is ended. ``RetainExceptOnCreate`` and protection make a rollback fail."""
     for name, table in _of(template, "AWS::DynamoDB::Table"):
         resource = template["Resources"][name]
         if not table.get("DeletionProtectionEnabled"):
             yield f"{name} may be deleted."
         if {resource.get("DeletionPolicy"), resource.get("UpdateReplacePolicy")} != {"Retain"}:
-            yield f"{name} goes with its stack."
+            yield f"{name} goes with its stack, or is in the way of a rollback."
         if not table.get("PointInTimeRecoverySpecification", {}).get("PointInTimeRecoveryEnabled"):
             yield f"{name} cannot be restored."
+
+
+def what_is_kept_has_no_name(template: Template) -> Iterator[str]:
+    """AWS makes one up each time. A fixed name would still be taken when the same stage is made anew, and creating it fail."""
+    for name, resource in template["Resources"].items():
+        if resource.get("DeletionPolicy", "Delete") == "Delete":
+            continue
+        named = _NAMES_OF_KEPT.get(resource["Type"])
+        if named is None or named in resource.get("Properties", {}):
+            yield f"{name} is kept, and has or may have a name that stays taken."
+
+
+def the_audit_log_is_kept(template: Template) -> Iterator[str]:
+    """It is the witness of the ledger. Only the stack that was never whole takes it along: it is empty then."""
+    resource = template["Resources"].get("AuditLog")
+    if resource is None:  # a stack of another VPC has none
+        return
+    is_kept = resource.get("DeletionPolicy") in {"Retain", "RetainExceptOnCreate"}
+    if not is_kept or resource.get("UpdateReplacePolicy") != "Retain":
+        yield "AuditLog goes with its stack."
 
 
 def no_secret_stands_in_it(template: Template) -> Iterator[str]:
@@ -279,6 +300,8 @@ RULES: tuple[Callable[[Template], Iterator[str]], ...] = (
     functions_have_their_own_role,
     logs_are_kept_for_a_time,
     the_ledger_is_protected,
+    the_audit_log_is_kept,
+    what_is_kept_has_no_name,
     no_secret_stands_in_it,
     task_tokens_are_not_logged,
     the_api_is_throttled,

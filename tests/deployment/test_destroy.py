@@ -87,6 +87,15 @@ class TestEverythingGoes:
         assert (0, NOTHING) == (run.status, left())
         assert "The stage 'example' is gone. Its bucket too." in run.saw
 
+    def test_of_a_stack_that_was_never_whole_the_ledger_goes_too(self, world: World) -> None:
+        """Rolling back the failed creation has left it, empty and protected, and says so of it."""
+        (stack,) = cloudformation_backends[ACCOUNT][REGION].stacks.values()
+        stack.status = "ROLLBACK_COMPLETE"
+        run = world.destroy()
+
+        assert (0, NOTHING) == (run.status, left())
+        assert "Removed Ledger: " in run.saw
+
     def test_the_list_is_shown_first(self, world: World) -> None:
         """By the names under which the operator finds each thing."""
         instance, table = world.launch(), world.table

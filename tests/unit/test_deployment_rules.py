@@ -215,6 +215,30 @@ def _table_goes_with_the_stack(template: Template) -> None:
     template["Resources"]["Ledger"]["DeletionPolicy"] = "Delete"
 
 
+def _table_that_a_rollback_cannot_delete(template: Template) -> None:
+    template["Resources"]["Ledger"]["DeletionPolicy"] = "RetainExceptOnCreate"
+
+
+def _audit_log_goes_with_the_stack(template: Template) -> None:
+    del template["Resources"]["AuditLog"]["DeletionPolicy"]
+
+
+def _audit_log_is_replaced(template: Template) -> None:
+    del template["Resources"]["AuditLog"]["UpdateReplacePolicy"]
+
+
+def _table_with_a_name(template: Template) -> None:
+    of(template, "Ledger")["TableName"] = "drawbridge"
+
+
+def _audit_log_with_a_name(template: Template) -> None:
+    of(template, "AuditLog")["LogGroupName"] = "drawbridge"
+
+
+def _kept_role(template: Template) -> None:
+    template["Resources"]["BastionRole"]["DeletionPolicy"] = "Retain"
+
+
 def _table_without_backups(template: Template) -> None:
     del of(template, "Ledger")["PointInTimeRecoverySpecification"]
 
@@ -298,7 +322,13 @@ BREAKS: list[tuple[Break, str]] = [
     (_endless_log, "WorkflowLog keeps its lines for ever."),
     (_log_of_its_own_making, "IssueToken writes to a log group of its own making."),
     (_table_may_be_deleted, "Ledger may be deleted."),
-    (_table_goes_with_the_stack, "Ledger goes with its stack."),
+    (_table_goes_with_the_stack, "Ledger goes with its stack, or"),
+    (_table_that_a_rollback_cannot_delete, "Ledger goes with its stack, or"),
+    (_audit_log_goes_with_the_stack, "AuditLog goes with its stack."),
+    (_audit_log_is_replaced, "AuditLog goes with its stack."),
+    (_table_with_a_name, "Ledger is kept, and has or may have a name that stays taken."),
+    (_audit_log_with_a_name, "AuditLog is kept, and has or may have a name that stays taken."),
+    (_kept_role, "BastionRole is kept, and has or may have a name that stays taken."),
     (_table_without_backups, "Ledger cannot be restored."),
     (_secret_with_a_value, "SlackSecret has a value in the template"),
     (_token_in_a_variable, "looks like a secret."),

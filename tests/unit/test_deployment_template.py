@@ -297,6 +297,17 @@ def test_the_ledger_has_the_keys_that_the_code_uses() -> None:
     assert "PAY_PER_REQUEST" == table["BillingMode"]
 
 
+def test_a_failed_creation_leaves_the_empty_ledger_alone() -> None:
+    """AWS refuses to delete a protected table, which would make the rollback fail as well; the empty log goes with the rest."""
+    resources = completed()["Resources"]
+
+    assert ("Retain", True) == (
+        resources["Ledger"]["DeletionPolicy"],
+        resources["Ledger"]["Properties"]["DeletionProtectionEnabled"],
+    )
+    assert "RetainExceptOnCreate" == resources["AuditLog"]["DeletionPolicy"]
+
+
 # The network
 
 
