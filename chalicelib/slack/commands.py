@@ -8,6 +8,7 @@ from slack_bolt import Ack, App
 from slack_sdk import WebClient
 
 from chalicelib.domain import commands
+from chalicelib.domain.command_texts import command_text, find_similar_command, parse_command
 from chalicelib.domain.decisions import Refusal
 from chalicelib.domain.errors import AccessError, UnknownLocationError
 from chalicelib.domain.filings import AlreadyAsked, AlreadyHeld, Asked
@@ -73,7 +74,7 @@ def say_what_was_extended(filed: Asked | AlreadyAsked | Refusal) -> Message:
 
 def _answer(body: dict[str, Any], client: WebClient, acts: Acts) -> Message | None:
     try:
-        command = commands.parse_command(body.get("text", ""))
+        command = parse_command(body.get("text", ""))
         person = acts.find_person(body["user_id"])
         if isinstance(command, commands.ShowHelp):
             offers = acts.read_overview(person).offers if person else ()
@@ -89,10 +90,10 @@ def _answer(body: dict[str, Any], client: WebClient, acts: Acts) -> Message | No
 
 def _corrections(text: str, error: UnknownLocationError) -> Iterator[str]:
     """The whole command as it was probably meant: for the nearest location, or as a subcommand that was mistyped."""
-    command = commands.parse_command(text)
+    command = parse_command(text)
     if error.nearest is not None and isinstance(command, Ask | commands.ExplainLevel):
-        yield f"Type {commands.COMMAND} {commands.command_text(replace(command, location=error.nearest))}"
-    if similar := commands.find_similar_command(text):
+        yield f"Type {commands.COMMAND} {command_text(replace(command, location=error.nearest))}"
+    if similar := find_similar_command(text):
         yield f"Or did you mean {similar}?"
 
 

@@ -19,6 +19,7 @@ import pytest
 from slack_bolt import App
 
 from chalicelib.domain import commands
+from chalicelib.domain.command_texts import parse_command
 from chalicelib.domain.decisions import DecisionRecord
 from chalicelib.domain.permissions import PermissionLevel
 from chalicelib.domain.preferences import Preferences
@@ -327,7 +328,7 @@ def _trigger(endpoint: Endpoint, user: str) -> dict[str, Any]:
 
 
 def _opens_a_window(text: str) -> bool:
-    return isinstance(commands.parse_command(text), (commands.OpenForm, commands.ShowToken))
+    return isinstance(parse_command(text), (commands.OpenForm, commands.ShowToken))
 
 
 def _texts(chance: random.Random) -> Iterator[str]:

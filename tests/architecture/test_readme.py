@@ -6,7 +6,7 @@ from pathlib import Path
 from chalicelib import defaults
 from chalicelib.domain.blocking import WHO_BLOCKS_WHOM
 from chalicelib.domain.catalogue_text import load_catalogue
-from chalicelib.domain.commands import command_help
+from chalicelib.domain.command_grammar import command_help
 from chalicelib.domain.durations import describe_duration
 from chalicelib.domain.permissions import GUARD_RAILS, Ability, PermissionLevel
 

@@ -10,6 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from chalicelib import defaults
+from chalicelib.domain.command_grammar import command_help
+from chalicelib.domain.command_texts import command_text, find_similar_command, parse_command
 from chalicelib.domain.commands import (
     COMMAND,
     EVERY_ACCESS,
@@ -26,10 +28,6 @@ from chalicelib.domain.commands import (
     ShowLocations,
     ShowMine,
     ShowToken,
-    command_help,
-    command_text,
-    find_similar_command,
-    parse_command,
 )
 from chalicelib.domain.errors import InvalidCommandError
 from chalicelib.domain.requests import Ask

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from chalicelib.domain.commands import parse_command
+from chalicelib.domain.command_texts import parse_command
 from chalicelib.domain.decisions import Refusal, Terms, Verdict
 from chalicelib.domain.endings import Outcome
 from chalicelib.domain.errors import UnknownLocationError

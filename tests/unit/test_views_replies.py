@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from chalicelib.domain.commands import command_help
+from chalicelib.domain.command_grammar import command_help
 from chalicelib.domain.permissions import GUARD_RAILS, PermissionLevel
 from chalicelib.domain.policy import PolicyAnswer
 from chalicelib.slack.blocks import Message, paragraphs

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 
 from chalicelib import defaults
-from chalicelib.domain.commands import USAGE, command_help
+from chalicelib.domain.command_grammar import command_help
+from chalicelib.domain.commands import USAGE
 from chalicelib.domain.durations import describe_duration
 from chalicelib.domain.permissions import PermissionLevel
 from chalicelib.slack.blocks import Message, code, context, escape, paragraphs, preformatted, section, some_of
