@@ -7,7 +7,6 @@ have: what those tests prove right and what is measured here must be one set-up.
 import os
 import re
 import statistics
-import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
@@ -16,7 +15,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
-from pathlib import Path
 
 import psycopg
 from psycopg.sql import SQL, Identifier
@@ -26,7 +24,16 @@ from chalicelib.domain.orders import ProvisioningOrder
 from chalicelib.domain.permissions import PermissionLevel
 from chalicelib.domain.roles import PROVISIONER
 from local.postgres import PostgresServer, find_bin_directory
-from tests.adapters.postgres.cluster import DATABASES, WRITER, Cluster, a_location, an_order, is_alive, the_end_of
+from tests.adapters.postgres.cluster import (
+    DATABASES,
+    WRITER,
+    Cluster,
+    a_location,
+    an_order,
+    is_alive,
+    running_cluster,
+    the_end_of,
+)
 
 ROUNDS = 10
 CALLS = 64
@@ -127,19 +134,14 @@ class Cost:
 def main() -> None:
     """Measure on one cluster and print tables for benchmarks/README.md."""
     with (
-        tempfile.TemporaryDirectory(prefix="db-") as directory,
         PostgresServer(find_bin_directory(os.environ)) as server,  # noqa: TID251 - says which PostgreSQL to measure
+        running_cluster(server) as cluster,
     ):
-        cluster = Cluster(server, Path(directory))
-        cluster.proxy.start()
-        try:
-            product, script = Product(cluster), Script(cluster)
-            print(f"provision and revoke on PostgreSQL {cluster.version}\n")
-            print_costs(cluster, product, script)
-            print_rushes(cluster, product, script)
-            print_sessions(cluster, product, script)
-        finally:
-            cluster.proxy.stop()
+        product, script = Product(cluster), Script(cluster)
+        print(f"provision and revoke on PostgreSQL {cluster.version}\n")
+        print_costs(cluster, product, script)
+        print_rushes(cluster, product, script)
+        print_sessions(cluster, product, script)
 
 
 # Alone

@@ -6,14 +6,12 @@ provision_and_revoke. Ratios within one run are what counts.
 
 import os
 import statistics
-import tempfile
 import threading
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
 import psycopg
 
@@ -21,7 +19,7 @@ from benchmarks.provision_and_revoke import Product, at_once, log_in, orders
 from benchmarks.slack_acks import Stage, a_command, percentile, rush
 from chalicelib.domain.orders import ProvisioningOrder
 from local.postgres import PostgresServer, find_bin_directory
-from tests.adapters.postgres.cluster import DATABASES, Cluster
+from tests.adapters.postgres.cluster import DATABASES, Cluster, running_cluster
 
 ASKS, ASKING_AT_ONCE = 100, (1, 10, 50)
 REVOCATIONS = {1: 20, 20: 100}
@@ -72,22 +70,17 @@ def print_revocations() -> None:
     """Each person holds sessions; idle, or at work as fast as the server lets them."""
     seen: dict[tuple[int, bool], Revoked] = {}
     with (
-        tempfile.TemporaryDirectory(prefix="db-") as directory,
         PostgresServer(find_bin_directory(os.environ)) as server,  # noqa: TID251 - says which PostgreSQL to measure
+        running_cluster(server) as cluster,
     ):
-        cluster = Cluster(server, Path(directory))
-        cluster.proxy.start()
-        try:
-            product = Product(cluster)
-            product.provision(*orders(cluster, 1))  # what a database needs once
-            for size, number in REVOCATIONS.items():
-                for is_busy in (False, True):
-                    revoked = seen[size, is_busy] = Revoked()
-                    for _ in range(number // size):
-                        revoke_group(cluster, product, orders(cluster, size), revoked, is_busy=is_busy)
-            print(f"PostgreSQL {cluster.version}\n")
-        finally:
-            cluster.proxy.stop()
+        product = Product(cluster)
+        product.provision(*orders(cluster, 1))  # what a database needs once
+        for size, number in REVOCATIONS.items():
+            for is_busy in (False, True):
+                revoked = seen[size, is_busy] = Revoked()
+                for _ in range(number // size):
+                    revoke_group(cluster, product, orders(cluster, size), revoked, is_busy=is_busy)
+        print(f"PostgreSQL {cluster.version}\n")
     one = seen[1, False]
     rate, gone = statistics.median(one.rates), statistics.median(one.gone)
     print(

@@ -1,8 +1,8 @@
 """An Aurora cluster in small on a real PostgreSQL, reached as on RDS: TLS with a checked name, IAM tokens, no password."""
 
 import socket
+import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -19,12 +19,7 @@ from psycopg.sql import SQL, Identifier
 from chalicelib.domain.grants import GrantFacts
 from chalicelib.domain.instances import DatabaseInstances, Endpoint
 from chalicelib.domain.locations import (
-    BastionGroup,
-    DatabaseKind,
-    Isolation,
     Location,
-    SessionDocument,
-    TokenSource,
 )
 from chalicelib.domain.orders import ProvisioningOrder, RevocationOrder
 from chalicelib.domain.people import Person
@@ -33,7 +28,9 @@ from chalicelib.postgres.database_admin import PostgresDatabaseAdmin
 from chalicelib.postgres.owner_setup import owner_setup
 from local.iam_proxy import CertificateAuthority, Credentials
 from local.postgres import PostgresServer, create_database, create_rds_roles
+from tests import factories
 from tests.adapters.postgres.standby import ClusterProxy
+from tests.waiting import eventually
 
 READ, WRITE, OPERATE = PermissionLevel
 REGION = "eu-west-1"
@@ -159,25 +156,20 @@ class Cluster:
         statements += [line for line in lines if "statement:" in line and "log_statement" not in line]
 
 
+@contextmanager
+def running_cluster(server: PostgresServer) -> Iterator[Cluster]:
+    """A cluster of that server, whose door is open as long as this is entered."""
+    with tempfile.TemporaryDirectory(prefix="db-", dir="/tmp") as directory:
+        cluster = Cluster(server, Path(directory))
+        cluster.proxy.start()
+        try:
+            yield cluster
+        finally:
+            cluster.proxy.stop()
+
+
 def a_location(name: str, **changes: Any) -> Location:
-    location = Location(
-        name=name,
-        kind=DatabaseKind.CLUSTER,
-        identifier="my-aurora",
-        database="orders",
-        region=REGION,
-        environment="prod",
-        bastion=BastionGroup(name="main", subnets=("subnet-a",)),
-        port=56789,
-        isolation=Isolation.STRICT,
-        also_readable=frozenset(),
-        token=TokenSource.MODAL,
-        document=SessionDocument.LOCATION,
-        warm_up=True,
-        max_people=10,
-        levels={},
-    )
-    return replace(location, **changes)
+    return factories.a_location(name, identifier="my-aurora", **changes)
 
 
 def an_order(
@@ -251,11 +243,7 @@ def is_alive(connection: psycopg.Connection) -> bool:
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SECONDS_TO_WAIT
-    poll = threading.Event()
-    while not is_so():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        poll.wait(0.01)
+    assert eventually(is_so), "it did not come to pass"
 
 
 # What each level may do

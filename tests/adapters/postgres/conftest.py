@@ -1,9 +1,7 @@
 """A cluster for each file of tests, and a location of its own for each test."""
 
 import os
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -11,21 +9,13 @@ from chalicelib.domain.locations import Location
 from chalicelib.domain.orders import ProvisioningOrder
 from chalicelib.postgres.database_admin import PostgresDatabaseAdmin
 from local.postgres import PostgresServer, find_bin_directory
-from tests.adapters.postgres.cluster import Cluster, a_location, an_order, numbers
+from tests.adapters.postgres.cluster import Cluster, a_location, an_order, numbers, running_cluster
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    with (
-        tempfile.TemporaryDirectory(prefix="db-") as directory,
-        PostgresServer(find_bin_directory(os.environ)) as server,
-    ):
-        cluster = Cluster(server, Path(directory))
-        cluster.proxy.start()
-        try:
-            yield cluster
-        finally:
-            cluster.proxy.stop()
+    with PostgresServer(find_bin_directory(os.environ)) as server, running_cluster(server) as cluster:
+        yield cluster
 
 
 @pytest.fixture

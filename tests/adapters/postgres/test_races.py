@@ -2,12 +2,10 @@
 
 import os
 import random
-import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +20,7 @@ from tests.adapters.postgres.cluster import (
     Cluster,
     an_order,
     is_alive,
+    running_cluster,
     the_end_of,
     wait_until,
 )
@@ -155,17 +154,12 @@ def test_session_idle_in_a_transaction_ends(
 def two_phase() -> Iterator[Cluster]:
     """A cluster that lets transactions outlive their sessions, which is no default of PostgreSQL."""
     with (
-        tempfile.TemporaryDirectory(prefix="db-", dir="/tmp") as directory,
         PostgresServer(find_bin_directory(os.environ)) as origin,
         Standby(origin, "becomes-a-writer", max_prepared_transactions="10") as server,
     ):
         server.promote()
-        cluster = Cluster(server, Path(directory))
-        cluster.proxy.start()
-        try:
+        with running_cluster(server) as cluster:
             yield cluster
-        finally:
-            cluster.proxy.stop()
 
 
 TAKE_OUR_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('drawbridge:provision', 0))"
