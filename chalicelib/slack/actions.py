@@ -18,8 +18,8 @@ from chalicelib.slack.acts import Acts
 from chalicelib.slack.blocks import Message
 from chalicelib.slack.cards.buttons import Press
 from chalicelib.slack.commands import NOT_LISTED, say_what_was_extended
+from chalicelib.slack.errors import translated
 from chalicelib.slack.modals.said import said_modal
-from chalicelib.slack.notifier import translated
 from chalicelib.slack.replies.answers import (
     cancelled_reply,
     ending_reply,

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from slack_sdk import WebClient
 
-from chalicelib.slack.notifier import translated
+from chalicelib.slack.errors import translated
 
 
 class SlackGroups:

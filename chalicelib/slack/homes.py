@@ -4,8 +4,8 @@ from slack_sdk import WebClient
 
 from chalicelib.domain.overviews import Overview
 from chalicelib.domain.people import Person
+from chalicelib.slack.errors import translated
 from chalicelib.slack.home import home_view
-from chalicelib.slack.notifier import translated
 
 
 class SlackHomes:

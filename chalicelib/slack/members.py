@@ -6,7 +6,7 @@ from typing import Any
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 
-from chalicelib.slack.notifier import translated
+from chalicelib.slack.errors import translated
 
 _LESS = {
     "deleted": "is deactivated",

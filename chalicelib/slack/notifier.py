@@ -1,15 +1,10 @@
 """Tells people through Slack: posts the cards and updates them in place. Decides nothing and remembers nothing."""
 
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
-from http import HTTPStatus
-from http.client import HTTPException
 from typing import Any
 
 from slack_sdk import WebClient
-from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.errors import SlackApiError
 
 from chalicelib.domain.cards import CardReference
 from chalicelib.domain.catalogue import Catalogue
@@ -26,6 +21,7 @@ from chalicelib.domain.reviews import ReviewRecord, ReviewVerdict
 from chalicelib.slack.blocks import Message
 from chalicelib.slack.cards import approval, asked, ended, holder
 from chalicelib.slack.cards import review as reviews
+from chalicelib.slack.errors import slack_code, translated
 
 # What chat.update answers when there is nothing left to update: the message was deleted, or its channel was archived or left.
 _CARD_IS_GONE = frozenset(
@@ -41,21 +37,6 @@ _CARD_IS_GONE = frozenset(
 )
 # What chat.postMessage answers when there is nobody behind a user id.
 _PERSON_IS_GONE = frozenset({"channel_not_found", "user_disabled", "user_not_found", "users_not_found"})
-_RATE_LIMITED = "ratelimited"
-_SLACK_CODE = re.compile(r"[a-z_]{1,60}")
-_ADVICE = {
-    _RATE_LIMITED: "Slack asks for a pause.",
-    **dict.fromkeys(
-        ("account_inactive", "invalid_auth", "not_authed", "token_expired", "token_revoked"),
-        "Reinstall the app in Slack and store its new bot token.",
-    ),
-    "missing_scope": "Compare the app's scopes with its manifest and reinstall it.",
-    **dict.fromkeys(
-        ("channel_not_found", "is_archived", "not_in_channel"),
-        "Invite the app to the approvals channel and compare the Slack ids in the catalogue.",
-    ),
-}
-_GENERAL_ADVICE = "Try again; if it stays, tell the people who run Drawbridge."
 
 
 class SlackNotifier:
@@ -224,7 +205,7 @@ class SlackNotifier:
         try:
             return self._post(person.slack, message, what)
         except SlackUnavailableError as error:
-            if isinstance(error.__cause__, SlackApiError) and _slack_code(error.__cause__) in _PERSON_IS_GONE:
+            if isinstance(error.__cause__, SlackApiError) and slack_code(error.__cause__) in _PERSON_IS_GONE:
                 raise SlackUnavailableError(
                     f"Slack has nobody to give {what} to: {person.slack} ({person.name}) is unknown or deactivated."
                     " Correct the catalogue's [people]."
@@ -238,30 +219,5 @@ class SlackNotifier:
             try:
                 self._client.chat_update(channel=card.channel, ts=card.ts, **message)
             except SlackApiError as error:
-                if _slack_code(error) not in _CARD_IS_GONE:
+                if slack_code(error) not in _CARD_IS_GONE:
                     raise
-
-
-@contextmanager
-def translated(what: str) -> Iterator[None]:
-    """Slack's and the network's errors as SlackUnavailableError, with Slack's code but nothing else of its answer."""
-    try:
-        yield
-    except SlackApiError as error:
-        code = _slack_code(error)
-        advice = _ADVICE.get(code, _GENERAL_ADVICE)
-        raise SlackUnavailableError(f"Slack did not take {what}: {code}. {advice}") from error
-    except (SlackClientError, OSError, HTTPException, ValueError) as error:
-        # ValueError: the SDK lets a cut-off or undecodable answer through as the decoder's own error.
-        raise SlackUnavailableError(
-            f"Slack could not be reached for {what} ({type(error).__name__}). {_GENERAL_ADVICE}"
-        ) from error
-
-
-def _slack_code(error: SlackApiError) -> str:
-    """Slack's code for what went wrong, or the HTTP status. The SDK puts whole foreign bodies where a code should be."""
-    response = error.response
-    if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
-        return _RATE_LIMITED
-    code = response.data.get("error") if isinstance(response.data, dict) else None
-    return code if isinstance(code, str) and _SLACK_CODE.fullmatch(code) else f"HTTP status {response.status_code}"

@@ -6,8 +6,8 @@ from slack_sdk import WebClient
 
 from chalicelib.domain.connections import ConnectionDetails
 from chalicelib.slack.blocks import View
+from chalicelib.slack.errors import translated
 from chalicelib.slack.modals.token import local_token_modal, token_modal, token_refused_modal
-from chalicelib.slack.notifier import translated
 
 
 class SlackTokenView:

@@ -10,6 +10,7 @@ from chalicelib.domain.records import RequestRecord
 from chalicelib.domain.requests import Ask
 from chalicelib.slack.acts import Acts
 from chalicelib.slack.blocks import Message, View
+from chalicelib.slack.errors import translated
 from chalicelib.slack.modals.ask import ask_modal
 from chalicelib.slack.modals.decide import approve_less_modal, deny_modal
 from chalicelib.slack.modals.extend import extend_modal
@@ -18,7 +19,6 @@ from chalicelib.slack.modals.gui import gui_modal
 from chalicelib.slack.modals.review import not_justified_modal
 from chalicelib.slack.modals.token import token_loading_modal, token_refused_modal
 from chalicelib.slack.modals.who_blocks import who_blocks_modal
-from chalicelib.slack.notifier import translated
 from chalicelib.slack.replies.answers import refused_reply
 
 
