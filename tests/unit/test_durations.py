@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.domain.durations import describe_duration, find_duration
+from chalicelib.domain.durations import describe_duration, duration_choices, find_duration, shorter_choices
 from tests.strategies import RULE
 
 
@@ -69,3 +69,12 @@ def test_no_text_upsets_the_reading(text: str) -> None:
     seconds = find_duration(text)
 
     assert seconds is None or seconds > 0
+
+
+@RULE
+@given(st.integers(1, 86_400))
+def test_choices_are_within_what_they_are_bounded_by(seconds: int) -> None:
+    """Never more than the most, never as much as was asked where less is meant, and always something to choose."""
+    assert duration_choices(seconds)
+    assert max(duration_choices(seconds)) <= seconds
+    assert all(step < seconds for step in shorter_choices(seconds))

@@ -27,7 +27,6 @@ from chalicelib.slack.modals.decide import (
     read_deny_form,
 )
 from chalicelib.slack.modals.extend import extend_modal, read_extend_form
-from chalicelib.slack.modals.forms import duration_choices, shorter_choices
 from chalicelib.slack.modals.review import (
     find_not_justified_errors,
     not_justified_modal,
@@ -375,12 +374,3 @@ def test_no_state_breaks_a_form(values: Any) -> None:
     assert isinstance(find_ask_errors(values), dict)
     terms = read_approve_less_form(values, request=a_request())
     assert terms is None or terms.level in {READ, WRITE}
-
-
-@RULE
-@given(st.integers(1, 24 * HOURS))
-def test_choices_are_within_what_they_are_bounded_by(seconds: int) -> None:
-    """Never more than the most, never as much as was asked where less is meant, and always something to choose."""
-    assert duration_choices(seconds)
-    assert max(duration_choices(seconds)) <= seconds
-    assert all(step < seconds for step in shorter_choices(seconds))

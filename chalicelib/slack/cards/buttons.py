@@ -3,10 +3,10 @@
 from enum import StrEnum
 
 from chalicelib.domain.decisions import lesser_levels
+from chalicelib.domain.durations import shorter_choices
 from chalicelib.domain.permissions import PermissionLevel
 from chalicelib.domain.requests import AccessRequest
 from chalicelib.slack.blocks import Block, actions, bold, button, confirmation, mention
-from chalicelib.slack.modals.forms import shorter_choices
 
 
 class Press(StrEnum):

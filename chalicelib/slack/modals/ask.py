@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from chalicelib import defaults
 from chalicelib.domain.decisions import Refusal
+from chalicelib.domain.durations import duration_choices
 from chalicelib.domain.errors import AccessError, UnknownLocationError
 from chalicelib.domain.locations import Location
 from chalicelib.domain.permissions import PermissionLevel
@@ -13,7 +14,6 @@ from chalicelib.slack.cards.buttons import forget_profile_button
 from chalicelib.slack.modals.forms import (
     Values,
     checkbox,
-    duration_choices,
     duration_options,
     form,
     is_ticked,

@@ -2,6 +2,7 @@
 
 from chalicelib import defaults
 from chalicelib.domain.decisions import Terms, lesser_levels
+from chalicelib.domain.durations import shorter_choices
 from chalicelib.domain.permissions import PermissionLevel
 from chalicelib.domain.requests import AccessRequest
 from chalicelib.slack.blocks import View, section
@@ -16,7 +17,6 @@ from chalicelib.slack.modals.forms import (
     read_number,
     read_text,
     select,
-    shorter_choices,
     text_input,
 )
 

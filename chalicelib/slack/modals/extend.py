@@ -1,12 +1,11 @@
 """The form in which a holder asks for more time. What they choose is judged again before it counts."""
 
-from chalicelib.domain.durations import describe_duration
+from chalicelib.domain.durations import describe_duration, duration_choices
 from chalicelib.domain.extensions import seconds_to_extend
 from chalicelib.domain.grants import Grant
 from chalicelib.slack.blocks import View, bold, context, modal, section, time_of
 from chalicelib.slack.modals.forms import (
     Values,
-    duration_choices,
     duration_options,
     form,
     read_number,

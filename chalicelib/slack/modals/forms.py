@@ -13,8 +13,6 @@ from chalicelib.slack.blocks import Block, View, modal, plain_text, shorten
 Values = Any
 """What Slack sent, of whatever shape."""
 
-_MINUTE, _HOUR = 60, 3600
-_STEPS = tuple(minutes * _MINUTE for minutes in (15, 30)) + tuple(hours * _HOUR for hours in (1, 2, 4, 8, 12, 24))
 _OPTION_LENGTH = 75
 _NUMBER_LENGTH = 9
 
@@ -72,17 +70,6 @@ def checkbox(block_id: str, label: str, text: str, description: str, *, is_ticke
 def duration_options(seconds: Iterable[int]) -> list[Block]:
     """Durations to choose from."""
     return [option(describe_duration(each), str(each)) for each in seconds]
-
-
-def duration_choices(most: int, *, also: int | None = None) -> list[int]:
-    """The usual durations up to ``most``, and one more that is wanted; never none."""
-    usual = {step for step in _STEPS if step <= most} or {most}
-    return sorted(usual | ({also} if also else set()))
-
-
-def shorter_choices(asked: int) -> list[int]:
-    """The usual durations that are less than was asked."""
-    return [step for step in _STEPS if step < asked]
 
 
 def read_text(values: Values, block_id: str, *, most: int) -> str:
