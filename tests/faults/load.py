@@ -5,7 +5,6 @@ keep their own pace however busy the machine is. `python -m tests.faults.load 25
 """
 
 import math
-import random
 import re
 import sys
 import time
@@ -20,9 +19,9 @@ from typing import Self
 import pytest
 
 from chalicelib.defaults import LEASES_PER_BASTION
-from local import seed, strict_asl
+from local import strict_asl
 from local.functions import environment
-from local.slack.api import SlackUser
+from tests import crowd
 from tests.faults.ground import Ground
 from tests.faults.invariants import Watch
 from tests.faults.play import Idleness
@@ -30,51 +29,18 @@ from tests.faults.scheduler import Signal
 from tests.faults.stories import People
 from tests.faults.world import World
 
-CROWD, PER_LOCATION, PER_GROUP, SEED = 200, 10, 50, 20261121
+CROWD = 200
 ASKING_SECONDS, LONGEST_SECONDS = 60, 3600.0
 _PATIENCE_SECONDS = 3600
 _connect_for_some_time = HTTPConnection.connect
-
-
-def _name(number: int) -> str:
-    return f"person{number:03}"
-
-
-def _id(name: str) -> str:
-    return f"U0{name.upper()}"
-
-
-def _location(number: int) -> str:
-    return f"crowded-{number // PER_LOCATION:02}"
-
-
-def _group(number: int) -> str:
-    return f"crowd{number // PER_GROUP}"
-
-
-def _catalogue(size: int) -> str:
-    """A location for ten people each, and a group of bastions for five locations each; carol decides everything."""
-    people = [f'[people.{_name(number)}]\nslack = "{_id(_name(number))}"' for number in range(size)]
-    groups = [f'[bastions.{_group(first)}]\nsubnets = ["subnet-a", "subnet-b"]' for first in range(0, size, PER_GROUP)]
-    locations = [
-        f'[locations.{_location(first)}]\ncluster = "my-aurora"\ndatabase = "depotpostgres"\nregion = "eu-west-1"\n'
-        f'environment = "prod"\nbastion = "{_group(first)}"\nport = {57000 + first}\n[locations.{_location(first)}.levels]\n'
-        f"w = {{ who = {[_name(each) for each in range(first, min(size, first + PER_LOCATION))]}, "
-        f'approvers = ["carol"], cap = "1h" }}'.replace("'", '"')
-        for first in range(0, size, PER_LOCATION)
-    ]
-    return "\n" + "\n".join([*people, *groups, *locations]) + "\n"
 
 
 class Crowded(Ground):
     """The ground with a crowd in its workspace and in its catalogue."""
 
     def __init__(self, size: int) -> None:
-        self.size, names = size, [_name(number) for number in range(size)]
-        self.more_catalogue = _catalogue(size)
-        self.users = [*seed.SLACK_USERS, *(SlackUser(id=_id(name), name=name, team_id=seed.TEAM) for name in names)]
-        title, members = seed.SLACK_CHANNELS["C0GENERAL"]
-        self.channels = seed.SLACK_CHANNELS | {"C0GENERAL": (title, members | {_id(name) for name in names})}
+        self.size, self.more_catalogue = size, crowd.catalogue(size)
+        self.users, self.channels = (crowd.in_slack(size)[which] for which in ("users", "channels"))
 
     def __enter__(self) -> Self:
         super().__enter__()
@@ -112,26 +78,24 @@ class Crowd(People):
 
     def come(self) -> None:
         """Each at a moment of the same minute."""
-        moments = random.Random(SEED)
-        for number in range(self._size):
-            at = moments.uniform(0, ASKING_SECONDS)
-            self.start(_name(number), partial(self._live, number, _name(number), at))
+        for number, at in enumerate(crowd.moments(self._size, ASKING_SECONDS)):
+            self.start(crowd.name_of(number), partial(self._live, number, crowd.name_of(number), at))
 
     def _live(self, number: int, name: str, at: float) -> None:
         self.wait(at)
-        request_id = self.ask(name, f"{_location(number)} w 4m because")
-        answer = "deny" if number % 2 else "approve"
-        self.see("the card", partial(self.find_button, "C0APPROVALS", answer, request_id))
+        request_id = self.ask(name, f"{crowd.location_of(number)} w 4m because")
+        answer = "approve" if crowd.is_approved(number) else "deny"
+        self.see("the card", partial(self.find_button, crowd.APPROVALS, answer, request_id))
         with self._carol():
-            self.press("carol", "C0APPROVALS", answer, request_id)
+            self.press("carol", crowd.APPROVALS, answer, request_id)
             if answer == "deny":
                 self.submit("carol", {"reason": "Not now."})
                 return
-        direct = f"D0{name.upper()}"
+        direct = crowd.direct_of(number)
         self.see("the ready message", partial(self.find_button, direct, "show_token", request_id))
         self.delivered[request_id] = self.world.scheduler.now - at
-        self._go_through(direct, _location(number), request_id)
-        if number % 4:
+        self._go_through(direct, crowd.location_of(number), request_id)
+        if crowd.ends_it(number):
             self.wait(120)
             self.press(name, direct, "end", request_id, seconds=60)
 
@@ -187,14 +151,14 @@ def play_crowd(ground: Crowded) -> Iterator[Played]:
     """Let the crowd come and go, and look at what is left. Its world lasts until the next step."""
     began, used = time.monotonic(), time.process_time()
     with ground.new_world({}) as world:
-        crowd = Crowd(world, ground.size)
-        watch, idle = Watch(world, crowd), Idleness(world, crowd)
-        crowd.come()
+        people = Crowd(world, ground.size)
+        watch, idle = Watch(world, people), Idleness(world, people)
+        people.come()
         world.scheduler.spawn("idleness", idle.note)
         world.scheduler.run(LONGEST_SECONDS, is_done=lambda: idle.is_over)
         yield Played(
             world=world,
-            crowd=crowd,
+            crowd=people,
             violations=watch.conclude(is_quiet=idle.is_over),
             seconds=time.monotonic() - began,
             processor_seconds=time.process_time() - used,
@@ -222,7 +186,10 @@ def test_nothing_is_left_over(played: Played) -> None:
 
 def test_no_bastion_had_more_than_its_share(played: Played) -> None:
     """Twenty-five at once through a group need three; a fourth only if those who wait for an answer have places too."""
-    needed, groups = math.ceil(PER_GROUP // 2 / LEASES_PER_BASTION), {_group(number) for number in range(CROWD)}
+    needed, groups = (
+        math.ceil(crowd.PER_GROUP // 2 / LEASES_PER_BASTION),
+        {crowd.group_of(number) for number in range(CROWD)},
+    )
     used = Counter(item["name"].partition(".")[0] for item in played.world.rows("BASTION#"))
 
     assert groups == set(used)

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from moto.logs.models import logs_backends
 
@@ -10,14 +10,17 @@ from chalicelib.aws.audit_trail import PREFIX, read_entry, read_line
 from chalicelib.domain.audit import AuditEntry, AuditLine, verify_chain
 from local import seed
 
-if TYPE_CHECKING:
-    from tests.faults.world import World
+
+class Rows(Protocol):
+    """A ledger that can be read by the kind of its items."""
+
+    def rows(self, kind: str = "", /) -> list[Any]: ...
 
 
-def find_faults(world: "World") -> Iterator[str]:
+def find_faults(ledger: Rows) -> Iterator[str]:
     """What is wrong with the trails and is no doubt, in sentences."""
     entries, lines = defaultdict[str, list[AuditEntry]](list), defaultdict[str, list[AuditLine]](list)
-    for item in world.rows(PREFIX):
+    for item in ledger.rows(PREFIX):
         entry = read_entry(item)
         entries[entry.trail].append(entry)
     for stream in logs_backends[seed.ACCOUNT][seed.REGION].groups[seed.AUDIT_LOG].streams.values():
