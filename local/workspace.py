@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 import boto3
@@ -39,7 +40,8 @@ TICK |= {"account": seed.ACCOUNT, "time": "2026-01-01T00:00:00Z", "region": seed
 class Workspace:
     """A context manager. ``seconds`` replaces durations, ``ports`` the local ports of locations; ``tell`` hears of each part.
 
-    ``authorize`` says of each call to AWS why it may not be made, or None.
+    ``authorize`` says of each call to AWS why it may not be made, or None. ``in_slack`` replaces users, channels and the like;
+    ``tick_seconds`` lie between two turns of housekeeping.
     """
 
     def __init__(
@@ -51,9 +53,12 @@ class Workspace:
         more_catalogue: str = "",
         tell: Callable[[str], object] = str,
         authorize: Callable[[AwsCall], str | None] | None = None,
+        in_slack: Mapping[str, Any] = MappingProxyType({}),
+        tick_seconds: float = 0.5,
     ) -> None:
         self._seconds, self._ports, self._pending_seconds, self._tell = seconds, ports or {}, pending_seconds, tell
         self._more_catalogue, self._authorize = more_catalogue, authorize
+        self._in_slack, self._tick_seconds = in_slack, tick_seconds
         self._running_since: dict[str, datetime] = {}
         self._runs: list[float] = []
         self.handlers: dict[str, Any] = {}
@@ -112,7 +117,7 @@ class Workspace:
         urls = {"endpoint_url": self.aws.endpoint_url, "api_url": self.aws.api_url}
         self.shells = Shells(self.directory / "shells", **urls)
         self._tell("Slack")
-        self.slack = parts.enter_context(_slack(self.aws.api_url))
+        self.slack = parts.enter_context(_slack(self.aws.api_url, self._in_slack))
         self._tell("functions")
         catalogue = self.directory / "catalogue.json"
         subnets = seed.seed_account()
@@ -137,7 +142,7 @@ class Workspace:
         )
         parts.enter_context(environment(settings))
         self.handlers |= stack.name_functions(load_functions(), loaded)
-        self.schedule = Ticker(0.5, [partial(self.aws.invoke, name, TICK) for name in HOUSEKEEPING])
+        self.schedule = Ticker(self._tick_seconds, [partial(self.aws.invoke, name, TICK) for name in HOUSEKEEPING])
         self.schedule.start()
         parts.callback(self.schedule.stop)
 
@@ -176,10 +181,10 @@ class Workspace:
         return [Instance(instance_id=name, state=states[name], running_since=since.get(name)) for name in states]
 
 
-def _slack(api_url: str) -> SlackStandIn:
+def _slack(api_url: str, changed: Mapping[str, Any]) -> SlackStandIn:
     """Slack with the app installed from its manifest, the API's address filled in."""
     manifest = (seed.ROOT / "chalicelib" / "slack" / "manifest.json").read_text(encoding="utf-8")
     people = {"team": seed.TEAM, "users": seed.SLACK_USERS, "channels": seed.SLACK_CHANNELS}
     secrets = {"signing_secret": seed.SIGNING_SECRET, "bot_token": seed.BOT_TOKEN, "app_id": seed.APP}
     installed = json.loads(manifest.replace("https://API", api_url))
-    return SlackStandIn(manifest=installed, clock=time.time, deliver_to=api_url, **people, **secrets)
+    return SlackStandIn(manifest=installed, clock=time.time, deliver_to=api_url, **people | secrets | changed)
