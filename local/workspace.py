@@ -10,7 +10,6 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Self
 
 import boto3
@@ -53,15 +52,13 @@ class Workspace:
         more_catalogue: str = "",
         tell: Callable[[str], object] = str,
         authorize: Callable[[AwsCall], str | None] | None = None,
-        in_slack: Mapping[str, Any] = MappingProxyType({}),
+        in_slack: Mapping[str, Any] | None = None,
         tick_seconds: float = 0.5,
     ) -> None:
         self._seconds, self._ports, self._pending_seconds, self._tell = seconds, ports or {}, pending_seconds, tell
         self._more_catalogue, self._authorize = more_catalogue, authorize
-        self._in_slack, self._tick_seconds = in_slack, tick_seconds
-        self._running_since: dict[str, datetime] = {}
-        self._runs: list[float] = []
-        self.handlers: dict[str, Any] = {}
+        self._in_slack, self._tick_seconds = in_slack or {}, tick_seconds
+        self._running_since, self._runs, self.handlers = dict[str, datetime](), list[float](), dict[str, Any]()
 
     def __enter__(self) -> Self:
         with ExitStack() as parts:
@@ -114,8 +111,7 @@ class Workspace:
         self.endpoint = seed.seed_cluster(self.proxy.port)
         self.proxy.add_host(self.endpoint)
         targets[self.endpoint, self.proxy.port] = ("127.0.0.1", self.proxy.port)
-        urls = {"endpoint_url": self.aws.endpoint_url, "api_url": self.aws.api_url}
-        self.shells = Shells(self.directory / "shells", **urls)
+        self.shells = Shells(self.directory / "shells", endpoint_url=self.aws.endpoint_url, api_url=self.aws.api_url)
         self._tell("Slack")
         self.slack = parts.enter_context(_slack(self.aws.api_url, self._in_slack))
         self._tell("functions")
