@@ -17,7 +17,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoReque
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 
-from local import strict_asl
+from local import quick_moto, strict_asl
 from local.api_gateway import GatewayError, admit, http_response
 from local.aws_calls import INVOKE, AwsCall, access_denied, read_call
 from local.ec2_delays import Ec2Delays
@@ -60,7 +60,7 @@ class LocalAws:
         with ExitStack() as undo:
             undo.callback(_one_per_process.release)
             undo.callback(moto_api_backend.reset)
-            undo.enter_context(strict_asl.installed(ec2.mends + strict_asl.MENDS))
+            undo.enter_context(strict_asl.installed(ec2.mends + strict_asl.MENDS + quick_moto.MENDS))
             front = Request.application(self._answer)
             server = make_server("127.0.0.1", 0, front, threaded=True, request_handler=_RequestHandler)
             undo.callback(server.server_close)

@@ -192,7 +192,8 @@ def test_retrying_a_failed_callback(engine: Engine) -> None:
 
     engine.client.send_task_failure(taskToken=first, error="Again")
     second = engine.token(execution)
-    engine.error_of("send_task_success", taskToken=second, output="{}")
+    if first != second:  # else it fails whatever is answered now, unless that comes before moto has looked
+        engine.client.send_task_success(taskToken=second, output="{}")
 
     seen = (first == second, engine.end_of(execution)["status"])
     assert {"bare": (True, "FAILED"), "mended": (False, "SUCCEEDED")}[engine.mode] == seen
