@@ -79,7 +79,7 @@ demo: $(VENV)/.local ## Play the whole story on this machine, then leave the wor
 	@exec env PORT='$(PORT)' $(RUN) -m local demo
 
 test: $(VENV)/.tests ## Run every test that Python alone can run
-	@$(RUN) -m pytest --numprocesses 4 --dist loadfile --ignore tests/browser --ignore tests/deployment --ignore tests/faults
+	@$(RUN) -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder --ignore tests/browser --ignore tests/deployment --ignore tests/faults
 
 chromium:
 	@test -x /usr/bin/chromedriver || { echo "Chromium is needed: sudo apt-get install chromium chromium-driver"; exit 1; }
