@@ -18,6 +18,8 @@ USUAL = {"ACCESS": 6, "IDLE_GRACE": 2, "APPROVAL_WAIT": 600}
 """Grants last long enough for a test to look at them, and nobody's request times out while a busy machine gets to it."""
 PATIENCE_SECONDS = 15.0
 """How long Slack waits for an answer here. Its own three would test the speed of the machine, which may be busy."""
+TICK_SECONDS = 1.0
+"""Housekeeping asks AWS ten things at each turn, in every workspace that is open at once."""
 MORE_CATALOGUE = (Path(__file__).parent / "catalogue.toml").read_text(encoding="utf-8")
 """Locations beside the local ones, and people whom no catalogue should list."""
 
@@ -52,6 +54,7 @@ def workspace(request: pytest.FixtureRequest, judge: Judge) -> Iterator[Workspac
         seconds=seconds,
         more_catalogue=getattr(request.module, "CATALOGUE", MORE_CATALOGUE),
         authorize=Midnight(judge),
+        tick_seconds=TICK_SECONDS,
     ) as running:
         running.slack.request_timeout_seconds = PATIENCE_SECONDS
         yield running
