@@ -4,9 +4,8 @@ import re
 import socket
 import threading
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
-from typing import Any
 
 import psycopg
 
@@ -19,57 +18,74 @@ _CONNECT_REFUSALS = {
     Fault.THROTTLED: ("53300", "sorry, too many clients already"),
     Fault.SERVER_ERROR: ("57P03", "the database system is starting up"),
 }
-_DYING_SECONDS = 0.004
-"""Of real time: a backend that is told to end takes a moment, and how often it is told must not depend on that."""
+_TELL, _TELL_AND_WAIT = re.compile(rb"pg_terminate_backend\((\w+(?:\.\w+)?)\)"), rb"pg_terminate_backend(\1, 5000)"
+"""A backend that is told to end takes a moment, and how often it is told must not depend on that."""
 _CANCEL = b"\x04\xd2\x16\x2e"
 _ENDS = {b"Q", b"S"}
 _WORDS, _NAMES = re.compile(rb"\s+"), re.compile(r"jit_\w+|R-\w{6}")
 
 
 class Wire:
-    """A server to whoever connects; has what the door needs of one. Locks are waited for a twentieth of the time asked."""
+    """A server to whoever connects; has what the door needs of one. Locks are not waited for: nobody else has the turn."""
 
     def __init__(self, server: PostgresServer, directory: Path) -> None:
         self._server, self.version, self.socket_directory = server, server.version, directory
         self.gate: Gate | None = None
         self.process: Callable[[], Process | None] = lambda: None
+        self._looks = server.connect(autocommit=True)
+        self._lines: dict[_Line, threading.Thread] = {}
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(directory / ".s.PGSQL.5432"))
         self._listener.listen(64)
         self._thread = threading.Thread(target=self._accept, name="postgres wire", daemon=True)
         self._thread.start()
 
-    def connect(self, *args: Any, **options: Any) -> psycopg.Connection:
+    def connect(self) -> AbstractContextManager[psycopg.Connection]:
         """For the door's own look at roles."""
-        return self._server.connect(*args, **options)
+        return nullcontext(self._looks)
+
+    def hang_up(self) -> None:
+        """End every connection."""
+        for line, thread in list(self._lines.items()):
+            line.is_lent = False
+            line.hang_up()
+            thread.join()
+        self._lines.clear()
 
     def stop(self) -> None:
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._thread.join()
+        self.hang_up()
+        self._looks.close()
 
     def _accept(self) -> None:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                threading.Thread(target=self._serve, args=(client,), name="postgres wire", daemon=True).start()
+                server = socket.socket(socket.AF_UNIX)
+                server.connect(str(self._server.socket_directory / ".s.PGSQL.5432"))
+                line = _Line(self, client, server)
+                thread = threading.Thread(target=self._serve, args=(line,), name="postgres wire", daemon=True)
+                self._lines[line] = thread
+                thread.start()
 
-    def _serve(self, client: socket.socket) -> None:
-        server = socket.socket(socket.AF_UNIX)
-        server.connect(str(self._server.socket_directory / ".s.PGSQL.5432"))
-        line = _Line(self, client, server)
-        with closing(client), suppress(OSError, EOFError):
+    def _serve(self, line: "_Line") -> None:
+        with suppress(OSError, EOFError):
             line.run()
+        line.hang_up()
+        line.client.close()
         if not line.is_lent:
-            server.close()
+            line.server.close()
+            self._lines.pop(line, None)
 
 
 class _Line:
     """One connection."""
 
     def __init__(self, wire: Wire, client: socket.socket, server: socket.socket) -> None:
-        self._wire, self._client, self._server = wire, client, server
+        self._wire, self.client, self.server = wire, client, server
         self._gate: Gate | None = None
         self._process: Process | None = None
         self._is_over = False
@@ -80,25 +96,30 @@ class _Line:
         startup = self._read_startup()
         if b"application_name\0drawbridge " in startup:
             self._process, self._gate = self._wire.process(), self._wire.gate
-            startup = startup.replace(b"lock_timeout=1s", b"lock_timeout=50")
-            startup = (len(startup)).to_bytes(4) + startup[4:]
+            startup = startup.replace(b"lock_timeout=1s", b"lock_timeout=1")
+            startup = len(startup).to_bytes(4) + startup[4:]
         if self._process is not None:
-            self._process.at_death.append(self._hang_up)
+            self._process.at_death.append(self.hang_up)
         answer = self._pass(startup, "connect")
         while answer is not None:
-            self._client.sendall(answer)
+            self.client.sendall(answer)
             if self._is_over:
                 return
             unit, name = self._read_unit()
             if name == "X":
-                self._server.sendall(unit)
+                self.server.sendall(unit)
                 return
             answer = self._pass(unit, name)
 
-    def _hang_up(self) -> None:
-        for end in (self._client, *([] if self.is_lent else [self._server])):
+    def hang_up(self) -> None:
+        """End both connections; what the server's end held is free once this returns."""
+        if not self.is_lent:
             with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
+                self.server.shutdown(socket.SHUT_WR)
+                while self.server.recv(4096):
+                    pass
+        with suppress(OSError):
+            self.client.shutdown(socket.SHUT_RDWR)
 
     def _pass(self, unit: bytes, name: str) -> bytes | None:
         """The server's answer to one unit; None when there is none and the line is dead."""
@@ -109,7 +130,7 @@ class _Line:
             return self._gate.run(self._process, call, lambda: self._ask(unit), lend=self._lend)
         except Refused as refusal:
             if name == "connect":
-                self._client.sendall(_fatal(*_CONNECT_REFUSALS[refusal.fault]))
+                self.client.sendall(_fatal(*_CONNECT_REFUSALS[refusal.fault]))
                 return None
             return self._ask(_raising(_ERRORS[refusal.fault]))
         except NoAnswer as silence:
@@ -125,37 +146,36 @@ class _Line:
     def _ask(self, unit: bytes) -> bytes:
         """Send a unit and read until the server is ready for another."""
         with suppress(OSError):  # a late one may find the server's end gone
-            self._server.sendall(unit)
+            self.server.sendall(unit)
         if unit[4:8] == _CANCEL:
             return b""
-        if b"pg_terminate_backend" in unit:
-            threading.Event().wait(_DYING_SECONDS)
         answer = bytearray()
         while True:
-            message = _read_message(self._server)
+            message = _read_message(self.server)
             answer += message
             if message[:1] == b"Z" or not message:
                 self._is_over = not message
                 if self.is_lent:
-                    self._server.close()
+                    self.server.close()
                 return bytes(answer)
 
     def _read_startup(self) -> bytes:
-        length = _read(self._client, 4)
-        return length + _read(self._client, int.from_bytes(length) - 4)
+        length = _read(self.client, 4)
+        return length + _read(self.client, int.from_bytes(length) - 4)
 
     def _read_unit(self) -> tuple[bytes, str]:
         """Messages up to the one that asks for an answer, and the statement in them."""
         unit, name = b"", ""
         while True:
-            message = _read_message(self._client)
+            message = _read_message(self.client)
             if not message:
                 raise EOFError
-            unit += message
             kind = message[:1]
             if kind in {b"Q", b"P"}:
                 text = message[5:].strip(b"\0").split(b"\0")[0]
+                message = _message(kind, _TELL.sub(_TELL_AND_WAIT, message[5:]))
                 name = _NAMES.sub("…", _WORDS.sub(b" ", text).decode(errors="replace"))[:60]
+            unit += message
             if kind == b"X":
                 return unit, "X"
             if kind in _ENDS:
