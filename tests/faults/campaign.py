@@ -16,10 +16,11 @@ from typing import Any
 
 from tests.faults.gate import Call, Fault, Place, Plan, faults_of
 from tests.faults.ground import Ground
-from tests.faults.play import Run, play
+from tests.faults.play import play
 from tests.faults.stories import STORIES
 
-PROCESSES = 2
+PROCESSES = 4
+"""More than processors: each waits now and then, for PostgreSQL above all."""
 PAIR_STORIES = ("brief", "approved")
 PAIR_FUNCTIONS = {"CheckGrantEnd", "FindDatabaseInstances", "RevokeAccess", "CloseTunnels", "ReportOutcome"}
 PAIR_FAULTS = (Fault.KILLED_BEFORE, Fault.KILLED_AFTER, Fault.ANSWER_LOST)
@@ -161,50 +162,30 @@ def carry_out(trials: Sequence[Trial], *, most_cpu_seconds: float, say: Callable
     return result
 
 
-class _Bench:
-    """What one process plays trials on: ground that has seen each story once."""
-
-    def __init__(self) -> None:
-        self._standing = ExitStack()
-        self._ground, self._warm = self._standing.enter_context(Ground()), set[str]()
-
-    def play(self, trial: Trial) -> Run:
-        if trial.story not in self._warm:
-            play(self._ground, trial.story, {})
-            self._warm.add(trial.story)
-            gc.freeze()
-        return play(self._ground, trial.story, trial.plan)
-
-    def close(self) -> None:
-        self._standing.close()
-
-
 def _work(given: Any, taken: Any, most_seconds: float) -> None:
-    """One process: takes trials until there are none or it has used so much. Of its threads one at a time has something to do.
-
-    What breaks the harness itself is tried once more on new ground: the functions' clients wait for two seconds of this machine's
-    time, and a machine that is too busy makes them act out of turn.
-    """
+    """One process: takes trials until there are none or it has used so much. Of its threads one at a time has something to do."""
     sys.setswitchinterval(_SWITCH_SECONDS)
-    bench, parent = _Bench(), multiprocessing.parent_process()
-    while time.process_time() < most_seconds and parent is not None and parent.is_alive():
-        try:
-            number, trial = given.get(timeout=0.5)
-        except Empty:
-            continue
-        if trial is None:
-            break
-        for again in (True, False):
+    parent = multiprocessing.parent_process()
+    with ExitStack() as standing:
+        ground, warm = standing.enter_context(Ground()), set[str]()
+        while time.process_time() < most_seconds and parent is not None and parent.is_alive():
             try:
-                run = bench.play(trial)
-                taken.put((number, run.violations, run.is_met))
+                number, trial = given.get(timeout=0.5)
+            except Empty:
+                continue
+            if trial is None:
                 break
+            try:
+                if trial.story not in warm:
+                    play(ground, trial.story, {})
+                    warm.add(trial.story)
+                    gc.freeze()
+                run = play(ground, trial.story, trial.plan)
+                taken.put((number, run.violations, run.is_met))
             except Exception as error:  # noqa: BLE001 - what breaks the harness is a finding; the next run needs new ground
-                bench.close()
-                bench = _Bench()
-                if not again:
-                    last = traceback.extract_tb(error.__traceback__)[-1]
-                    taken.put((number, (f"the harness broke: {error!r} at {last.name}:{last.lineno}",), True))
-    bench.close()
+                last = traceback.extract_tb(error.__traceback__)[-1]
+                taken.put((number, (f"the harness broke: {error!r} at {last.name}:{last.lineno}",), True))
+                standing.close()
+                ground, warm = standing.enter_context(Ground()), set()
     given.cancel_join_thread()
     taken.put((None, (), True))

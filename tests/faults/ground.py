@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import shutil
 import sys
 import tempfile
@@ -9,24 +10,29 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial, partialmethod
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, Self
 
 import boto3
+from botocore.client import BaseClient
+from botocore.useragent import UserAgentString
+from moto.core import responses
 from moto.ec2.models import ec2_backends
 from moto.logs.models import logs_backends
+from moto.moto_api._internal import mock_random
 from moto.moto_api._internal.models import moto_api_backend
 from psycopg.sql import SQL, Identifier
 
-from local import seed, stack
+from local import seed, stack, strict_asl
 from local.aws import API_FUNCTION, STAGE
 from local.functions import aws_settings, environment, function_settings, logs_to
 from local.iam_proxy import CertificateAuthority, IamProxy
 from local.identities import find_credentials, own_credentials
 from local.lambdas import load_handler
 from local.postgres import PostgresServer, find_bin_directory
-from tests.faults.aws import Aws, Door, ask_moto
+from tests.faults.aws import Answer, Aws, Door, ask_moto
 from tests.faults.gate import Call, Plan
 from tests.faults.postgres_wire import Wire
 from tests.faults.stand_ins import Slack
@@ -35,6 +41,26 @@ from tests.privileges.judge import Judge
 
 SECONDS = {"APPROVAL_WAIT": 900, "IDLE_GRACE": 300}
 """Durations that differ from the product's own, so that a story is over sooner."""
+PATIENCE_SECONDS = 3600
+"""Of this machine's time, for every client: what gives up does so because the world says that nobody answers."""
+_connect_for_some_time = HTTPConnection.connect
+
+
+def _connect(connection: HTTPConnection) -> None:
+    """To wait for an answer without end: while a client waits for a tenth of a second of the world's, a hundred others have their
+    turn, on a machine that may be busy with other things besides.
+    """
+    connection.timeout = None
+    _connect_for_some_time(connection)
+
+
+MENDS: tuple[tuple[Any, str, Any], ...] = (
+    (HTTPConnection, "connect", partialmethod(_connect)),
+    # What every call of boto3 works out and nobody reads, since nothing is sent.
+    (BaseClient, "_resolve_endpoint_ruleset", lambda *_: ("https://aws", {}, {})),
+    (UserAgentString, "to_string", lambda _: ""),
+    (responses, "method_names_from_class", cache(responses.method_names_from_class)),
+)
 
 
 class Ground:
@@ -57,6 +83,8 @@ class Ground:
     def _start(self, parts: ExitStack) -> None:
         self.world: World | None = None
         self.judge, self.judged = Judge(), set[int]()
+        self.described: dict[object, Answer] = {}
+        parts.enter_context(strict_asl.installed(MENDS))
         self.directory = Path(tempfile.mkdtemp(prefix="db-", dir="/tmp"))
         parts.callback(shutil.rmtree, self.directory, ignore_errors=True)
         parts.enter_context(logs_to(self.directory / "functions.log"))
@@ -74,6 +102,7 @@ class Ground:
             authority=authority,
             find_credentials=partial(find_credentials, authorize=self.judge),
             clock=partial(datetime.now, UTC),
+            startup_seconds=PATIENCE_SECONDS,
         )
         self.proxy.start()
         parts.callback(self.proxy.stop)
@@ -104,7 +133,7 @@ class Ground:
                 app_id=seed.APP,
                 clock=time.time,
                 deliver_to=self.door.url,
-                request_timeout_seconds=60.0,
+                request_timeout_seconds=PATIENCE_SECONDS,
             )
         )
         self.arn = f"arn:aws:states:{seed.REGION}:{seed.ACCOUNT}:stateMachine:{stack.STACK}-access-request"
@@ -115,7 +144,7 @@ class Ground:
             certificates=self.certificates,
             seconds=SECONDS,
         )
-        parts.enter_context(environment(settings))
+        parts.enter_context(environment(settings | {"DRAWBRIDGE_AWS_READ_SECONDS": str(PATIENCE_SECONDS)}))
         self.handlers = stack.name_functions(_load_functions(), self.catalogue)
         parts.callback(moto_api_backend.reset)
         self.clock = sys.modules["chalicelib.functions.clock"].clock
@@ -133,6 +162,8 @@ class Ground:
         for reservation in ec2.reservations.values():
             for interface in [each for instance in reservation.instances for each in instance.nics.values()]:
                 interface.subnet.del_subnet_ip(interface.private_ip_address)
+        for name in [name for name in ec2.tags if name.startswith("i-")]:
+            del ec2.tags[name]
         for held in (ec2.reservations, ec2.enis, ec2.volumes):
             held.clear()
 
@@ -154,6 +185,8 @@ class Ground:
     def new_world(self, plan: Plan, **changes: Any) -> Iterator[World]:
         """A world in which these faults befall these calls."""
         self.clear()
+        random.seed(1)
+        mock_random.seed(1)
         world = World(self, plan, **changes)
         self.world = world
         try:
@@ -161,6 +194,7 @@ class Ground:
                 yield world
         finally:
             self.world = None
+            self.wire.hang_up()
 
 
 def _at_once(call: Call, effect: Callable[[], Any]) -> Any:

@@ -12,15 +12,11 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial, partialmethod
-from http.client import HTTPConnection
-from typing import Self
+from functools import partial
 
 import pytest
 
 from chalicelib.defaults import LEASES_PER_BASTION
-from local import strict_asl
-from local.functions import environment
 from tests import crowd
 from tests.faults.ground import Ground
 from tests.faults.invariants import Watch
@@ -31,8 +27,6 @@ from tests.faults.world import World
 
 CROWD = 200
 ASKING_SECONDS, LONGEST_SECONDS = 60, 3600.0
-_PATIENCE_SECONDS = 3600
-_connect_for_some_time = HTTPConnection.connect
 
 
 class Crowded(Ground):
@@ -41,21 +35,6 @@ class Crowded(Ground):
     def __init__(self, size: int) -> None:
         self.size, self.more_catalogue = size, crowd.catalogue(size)
         self.users, self.channels = (crowd.in_slack(size)[which] for which in ("users", "channels"))
-
-    def __enter__(self) -> Self:
-        super().__enter__()
-        self._parts.enter_context(environment({"DRAWBRIDGE_AWS_READ_SECONDS": str(_PATIENCE_SECONDS)}))
-        self._parts.enter_context(strict_asl.installed([(HTTPConnection, "connect", partialmethod(_connect))]))
-        self.slack.request_timeout_seconds = _PATIENCE_SECONDS
-        return self
-
-
-def _connect(connection: HTTPConnection) -> None:
-    """To wait for an answer without end: clients are patient by this machine's clock, and while one of them waits for a tenth of
-    a second of the world's, a hundred others have their turn.
-    """
-    connection.timeout = None
-    _connect_for_some_time(connection)
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Self
 
 from moto.ec2.models import ec2_backends
+from slack_sdk.http_retry import builtin_handlers, handler
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Response
 
@@ -92,11 +94,13 @@ class World:
         self.broken: list[str] = []
         """What broke in the place of AWS: then nothing is shown."""
         self._launched_at: dict[str, datetime] = {}
-        self._described: dict[object, Answer] = {}
+        self._written: list[bytes] = []
+        """What was asked of EC2 that may have changed something."""
 
     def __enter__(self) -> Self:
         self._undo = ExitStack()
-        self._undo.enter_context(strict_asl.installed(self._ec2.mends))
+        pauses = [(each, "time", SimpleNamespace(sleep=self._pause)) for each in (builtin_handlers, handler)]
+        self._undo.enter_context(strict_asl.installed([*self._ec2.mends, *pauses]))
         self._undo.enter_context(self.sessions)
         self._undo.callback(self.scheduler.close)
         self.refusals_before = len(self.ground.judge.refusals)
@@ -269,6 +273,7 @@ class World:
         if b"Action=Describe" in body:
             return self._describe_as_before(service, region, path, headers, body)
         if service == "ec2":
+            self._written.append(body)
             self._note_change(read_form(body))
         answer = ask_moto(service, region, path, headers, body)
         self._date_instances()
@@ -311,11 +316,15 @@ class World:
         )
 
     def _describe_as_before(self, service: str, region: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
-        """EC2's and RDS's long answers, made anew only where an instance has changed."""
-        seen = (service, body, str([(each.instance_id, each.state) for each in self.instances()]))
-        if seen not in self._described:
-            self._described[seen] = ask_moto(service, region, path, headers, body)
-        return self._described[seen]
+        """EC2's and RDS's long answers, the same in every world in which the same has happened to the instances."""
+        seen: tuple[object, ...] = (service, body)
+        if service == "ec2":
+            states = [(each.instance_id, each.state, self._launched_at[each.instance_id]) for each in self.instances()]
+            seen = (*seen, *states, *self._written)
+        described = self.ground.described
+        if seen not in described:
+            described[seen] = ask_moto(service, region, path, headers, body)
+        return described[seen]
 
     def _date_instances(self) -> None:
         """What moto dates by this machine's clock, by ours."""
