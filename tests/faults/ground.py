@@ -9,7 +9,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
 from functools import cache, partial, partialmethod
 from http.client import HTTPConnection
 from pathlib import Path
@@ -28,7 +27,7 @@ from psycopg.sql import SQL, Identifier
 from local import seed, stack, strict_asl
 from local.aws import API_FUNCTION, STAGE
 from local.functions import aws_settings, environment, function_settings, logs_to
-from local.iam_proxy import CertificateAuthority, IamProxy
+from local.iam_proxy import CertificateAuthority
 from local.identities import find_credentials, own_credentials
 from local.lambdas import load_handler
 from local.postgres import PostgresServer, find_bin_directory
@@ -91,21 +90,10 @@ class Ground:
         self.database = parts.enter_context(PostgresServer(find_bin_directory(os.environ)))
         seed.seed_databases(self.database)
         self.root = parts.enter_context(self.database.connect("depotpostgres", autocommit=True))
-        self.wire = Wire(self.database, self.directory)
-        parts.callback(self.wire.stop)
         authority, self.certificates = CertificateAuthority(), self.directory / "bundle.pem"
         authority.write(self.certificates)
-        server: Any = self.wire  # it has what the door needs of one
-        self.proxy = IamProxy(
-            server=server,
-            region=seed.REGION,
-            authority=authority,
-            find_credentials=partial(find_credentials, authorize=self.judge),
-            clock=partial(datetime.now, UTC),
-            startup_seconds=PATIENCE_SECONDS,
-        )
-        self.proxy.start()
-        parts.callback(self.proxy.stop)
+        self.wire = Wire(self.database, authority, partial(find_credentials, authorize=self.judge))
+        parts.callback(self.wire.stop)
         self.door = Door(lambda: self._world().aws, lambda *request: self._world().api(*request))
         parts.callback(self.door.stop)
         parts.enter_context(environment(aws_settings(self.door.url, self.directory / "nowhere")))
@@ -113,14 +101,14 @@ class Ground:
         parts.enter_context(own_credentials())
         boto3.DEFAULT_SESSION.events.register("before-call", self._before_call)  # type: ignore[union-attr]  # set up above
         self._bare_aws = Aws(ask_moto, _at_once)
-        self.endpoint = seed.seed_cluster(self.proxy.port)
-        self.proxy.add_host(self.endpoint)
+        self.endpoint = seed.seed_cluster(self.wire.port)
+        self.wire.open(self.endpoint)
         catalogue = self.directory / "catalogue.json"
         self.catalogue = seed.write_catalogue(
             catalogue, subnets=seed.seed_account(), ports={}, more=self.more_catalogue
         )
         stack.create_launch_templates(self.catalogue)
-        self.documents = list(stack.session_documents(self.catalogue, self.endpoint, self.proxy.port))
+        self.documents = list(stack.session_documents(self.catalogue, self.endpoint, self.wire.port))
         manifest = (seed.ROOT / "chalicelib" / "slack" / "manifest.json").read_text(encoding="utf-8")
         self.slack = parts.enter_context(
             Slack(

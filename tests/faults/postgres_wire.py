@@ -1,14 +1,25 @@
-"""Sits between the door of the database and the server and passes whole statements on, one by one, as the gate lets them."""
+"""The door of the database: logs people in as RDS does, and passes whole statements on, one by one, as the gate lets them."""
 
 import re
 import socket
+import ssl
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
-from pathlib import Path
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import BinaryIO
 
-import psycopg
-
+from local import seed
+from local.iam_proxy import (
+    ANSWERS,
+    ASK_PASSWORD,
+    CANCEL_REQUEST,
+    IS_MEMBER,
+    SSL_REQUEST,
+    CertificateAuthority,
+    FindCredentials,
+    check_token,
+)
 from local.postgres import PostgresServer
 from tests.faults.gate import Call, Fault, Gate, Killed, NoAnswer, Process, Refused
 
@@ -20,29 +31,29 @@ _CONNECT_REFUSALS = {
 }
 _TELL, _TELL_AND_WAIT = re.compile(rb"pg_terminate_backend\((\w+(?:\.\w+)?)\)"), rb"pg_terminate_backend(\1, 5000)"
 """A backend that is told to end takes a moment, and how often it is told must not depend on that."""
-_CANCEL = b"\x04\xd2\x16\x2e"
 _ENDS = {b"Q", b"S"}
 _WORDS, _NAMES = re.compile(rb"\s+"), re.compile(r"jit_\w+|R-\w{6}")
 
 
 class Wire:
-    """A server to whoever connects; has what the door needs of one. Locks are not waited for: nobody else has the turn."""
+    """A database on a port of 127.0.0.1, behind TLS and tokens. Locks are not waited for: nobody else has the turn."""
 
-    def __init__(self, server: PostgresServer, directory: Path) -> None:
-        self._server, self.version, self.socket_directory = server, server.version, directory
+    def __init__(
+        self, server: PostgresServer, authority: CertificateAuthority, find_credentials: FindCredentials
+    ) -> None:
+        self._server, self._authority, self._find_credentials = server, authority, find_credentials
         self.gate: Gate | None = None
         self.process: Callable[[], Process | None] = lambda: None
         self._looks = server.connect(autocommit=True)
         self._lines: dict[_Line, threading.Thread] = {}
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(directory / ".s.PGSQL.5432"))
-        self._listener.listen(64)
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.port: int = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._accept, name="postgres wire", daemon=True)
         self._thread.start()
 
-    def connect(self) -> AbstractContextManager[psycopg.Connection]:
-        """For the door's own look at roles."""
-        return nullcontext(self._looks)
+    def open(self, host: str) -> None:
+        """Answer under the name of an endpoint."""
+        self._tls, self._endpoint = self._authority.issue(host), f"{host}:{self.port}"
 
     def hang_up(self) -> None:
         """End every connection."""
@@ -50,6 +61,7 @@ class Wire:
             line.is_lent = False
             line.hang_up()
             thread.join()
+            line.close()
         self._lines.clear()
 
     def stop(self) -> None:
@@ -64,21 +76,54 @@ class Wire:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
+                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 server = socket.socket(socket.AF_UNIX)
                 server.connect(str(self._server.socket_directory / ".s.PGSQL.5432"))
                 line = _Line(self, client, server)
-                thread = threading.Thread(target=self._serve, args=(line,), name="postgres wire", daemon=True)
-                self._lines[line] = thread
-                thread.start()
+                self._lines[line] = threading.Thread(
+                    target=self._serve, args=(line,), name="postgres wire", daemon=True
+                )
+                self._lines[line].start()
 
     def _serve(self, line: "_Line") -> None:
         with suppress(OSError, EOFError):
             line.run()
         line.hang_up()
-        line.client.close()
+        line.close()
         if not line.is_lent:
-            line.server.close()
             self._lines.pop(line, None)
+
+    def let_in(self, client: socket.socket) -> tuple[socket.socket, BinaryIO, bytes]:
+        """The encrypted side of a client, and its first packet. EOFError for whoever may not log in, once they were told."""
+        said: BinaryIO = client.makefile("rb")
+        while (packet := _read_packet(said)) in ANSWERS:
+            client.sendall(ANSWERS[packet])
+            if packet == SSL_REQUEST:
+                client = self._tls.wrap_socket(client, server_side=True)
+                said = client.makefile("rb")
+        is_encrypted = isinstance(client, ssl.SSLSocket)
+        if not is_encrypted:
+            raise EOFError
+        if packet[4:8] != CANCEL_REQUEST:
+            words = packet[8:].decode().split("\0")
+            user = dict(zip(words[:-2:2], words[1:-2:2], strict=True))["user"]
+            client.sendall(ASK_PASSWORD)
+            _read(said, 1)
+            if not self._may_log_in(user, _read_packet(said)[4:-1].decode()):
+                client.sendall(_fatal("28000", f'PAM authentication failed for user "{user}"'))
+                raise EOFError
+        return client, said, packet
+
+    def _may_log_in(self, user: str, token: str) -> bool:
+        refusal = check_token(
+            token,
+            endpoints={self._endpoint},
+            user=user,
+            region=seed.REGION,
+            now=datetime.now(UTC),
+            find_credentials=self._find_credentials,
+        )
+        return not refusal and self._looks.execute(IS_MEMBER, [user]).fetchone() == (True,)
 
 
 class _Line:
@@ -86,6 +131,7 @@ class _Line:
 
     def __init__(self, wire: Wire, client: socket.socket, server: socket.socket) -> None:
         self._wire, self.client, self.server = wire, client, server
+        self._asked, self._said = client.makefile("rb"), server.makefile("rb")
         self._gate: Gate | None = None
         self._process: Process | None = None
         self._is_over = False
@@ -93,7 +139,7 @@ class _Line:
         """Is the server's end left to something that comes late?"""
 
     def run(self) -> None:
-        startup = self._read_startup()
+        self.client, self._asked, startup = self._wire.let_in(self.client)
         if b"application_name\0drawbridge " in startup:
             self._process, self._gate = self._wire.process(), self._wire.gate
             startup = startup.replace(b"lock_timeout=1s", b"lock_timeout=1")
@@ -119,7 +165,12 @@ class _Line:
                 while self.server.recv(4096):
                     pass
         with suppress(OSError):
-            self.client.shutdown(socket.SHUT_RDWR)
+            socket.socket.shutdown(self.client, socket.SHUT_RDWR)  # of the socket alone: its thread may be reading TLS
+
+    def close(self) -> None:
+        """Give back what the line was made of, but for what is lent."""
+        for end in (self._asked, self.client, *([] if self.is_lent else [self._said, self.server])):
+            end.close()
 
     def _pass(self, unit: bytes, name: str) -> bytes | None:
         """The server's answer to one unit; None when there is none and the line is dead."""
@@ -147,27 +198,24 @@ class _Line:
         """Send a unit and read until the server is ready for another."""
         with suppress(OSError):  # a late one may find the server's end gone
             self.server.sendall(unit)
-        if unit[4:8] == _CANCEL:
+        if unit[4:8] == CANCEL_REQUEST:
             return b""
         answer = bytearray()
         while True:
-            message = _read_message(self.server)
+            message = _read_message(self._said)
             answer += message
             if message[:1] == b"Z" or not message:
                 self._is_over = not message
                 if self.is_lent:
-                    self.server.close()
+                    self.is_lent = False
+                    self.close()
                 return bytes(answer)
-
-    def _read_startup(self) -> bytes:
-        length = _read(self.client, 4)
-        return length + _read(self.client, int.from_bytes(length) - 4)
 
     def _read_unit(self) -> tuple[bytes, str]:
         """Messages up to the one that asks for an answer, and the statement in them."""
         unit, name = b"", ""
         while True:
-            message = _read_message(self.client)
+            message = _read_message(self._asked)
             if not message:
                 raise EOFError
             kind = message[:1]
@@ -182,21 +230,23 @@ class _Line:
                 return unit, name
 
 
-def _read(end: socket.socket, size: int) -> bytes:
-    read = bytearray()
-    while len(read) < size:
-        part = end.recv(size - len(read))
-        if not part:
-            raise EOFError
-        read += part
-    return bytes(read)
+def _read(end: BinaryIO, size: int) -> bytes:
+    read = end.read(size)
+    if len(read) < size:
+        raise EOFError
+    return read
 
 
-def _read_message(end: socket.socket) -> bytes:
+def _read_packet(end: BinaryIO) -> bytes:
+    """What has no kind before its length."""
+    length = _read(end, 4)
+    return length + _read(end, int.from_bytes(length) - 4)
+
+
+def _read_message(end: BinaryIO) -> bytes:
     """One message, or nothing when the other end has gone."""
     try:
-        head = _read(end, 5)
-        return head + _read(end, int.from_bytes(head[1:]) - 4)
+        return _read(end, 1) + _read_packet(end)
     except (OSError, EOFError):
         return b""
 

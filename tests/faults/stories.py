@@ -153,7 +153,7 @@ class People:
                 make_conninfo(
                     host=ground.endpoint,
                     hostaddr="127.0.0.1",
-                    port=ground.proxy.port,
+                    port=ground.wire.port,
                     dbname="depotpostgres",
                     user=role,
                     password=token,
