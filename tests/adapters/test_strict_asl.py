@@ -9,6 +9,7 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -22,6 +23,7 @@ from moto.stepfunctions.parser.utils import TMP_THREADS
 
 from local import strict_asl
 from local.aws import LocalAws
+from tests.waiting import eventually
 
 ENDED = ("SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
 ROLE = "arn:aws:iam::123456789012:role/workflow"
@@ -84,6 +86,11 @@ class Engine:
         """The next token that a callback state of this execution hands out."""
         return self._tokens[execution].get(timeout=WAITING_SECONDS)
 
+    def waits(self, execution: str) -> bool:
+        """Does the state whose token was handed out come to wait for the answer? Before, moto does what it is told."""
+        history = partial(self.client.get_execution_history, executionArn=execution)
+        return eventually(lambda: "TaskSubmitted" in {event["type"] for event in history()["events"]})
+
     def error_of(self, operation: str, **arguments: Any) -> str | None:
         """The error code of an API call, None when it succeeds."""
         try:
@@ -143,9 +150,11 @@ def test_stopping_an_execution_that_waits_for_a_token(engine: Engine) -> None:
     """AWS aborts it at once; moto goes on waiting."""
     execution = engine.start(callback(**CAUGHT), DONE, {"Name": "Caught", **DONE})
     engine.token(execution)
+    is_waiting = engine.waits(execution)
 
     engine.client.stop_execution(executionArn=execution)
 
+    assert is_waiting
     assert {"bare": "RUNNING", "mended": "ABORTED"}[engine.mode] == engine.status(execution)
 
 

@@ -222,7 +222,7 @@ def test_a_plugin_that_does_not_run_is_said(world: World) -> None:
 def test_a_tunnel_that_never_opens_is_given_up(world: World) -> None:
     """In one message that says what to look at; plugin and session are ended."""
     world.install_plugin(f"import sys\nsys.argv[1:] == ['--version'] and sys.exit(print('1.2.896.0'))\n{SLEEPS}")
-    told = refused(TunnelError, world.tunnel(), seconds=1)
+    told = refused(TunnelError, world.tunnel(), seconds=3)
 
     assert "The tunnel to my-aurora-location did not open: session-manager-plugin did not open its port in time" in told
     assert f"Is the way to ssmmessages.{REGION}.amazonaws.com, port 443, open from here?" in told
@@ -257,7 +257,7 @@ def test_a_refusal_of_aws_is_told_with_the_next_step(
 ) -> None:
     """Once, or for as long as it may pass."""
     world.front.refusal = SsmError(code, "This is AWS's sentence.")
-    told = refused(kind, world.tunnel(), seconds=5)
+    told = refused(kind, world.tunnel(), seconds=10)
 
     assert words in told
     assert "This is AWS's sentence." in told
