@@ -57,7 +57,7 @@ class Workspace:
     ) -> None:
         self._seconds, self._ports, self._pending_seconds, self._tell = seconds, ports or {}, pending_seconds, tell
         self._more_catalogue, self._authorize = more_catalogue, authorize
-        self._in_slack, self._tick_seconds = in_slack or {}, tick_seconds
+        self._in_slack, self._tick_seconds = in_slack, tick_seconds
         self._running_since, self._runs, self.handlers = dict[str, datetime](), list[float](), dict[str, Any]()
 
     def __enter__(self) -> Self:
@@ -177,10 +177,10 @@ class Workspace:
         return [Instance(instance_id=name, state=states[name], running_since=since.get(name)) for name in states]
 
 
-def _slack(api_url: str, changed: Mapping[str, Any]) -> SlackStandIn:
+def _slack(api_url: str, changed: Mapping[str, Any] | None = None) -> SlackStandIn:
     """Slack with the app installed from its manifest, the API's address filled in."""
     manifest = (seed.ROOT / "chalicelib" / "slack" / "manifest.json").read_text(encoding="utf-8")
     people = {"team": seed.TEAM, "users": seed.SLACK_USERS, "channels": seed.SLACK_CHANNELS}
     secrets = {"signing_secret": seed.SIGNING_SECRET, "bot_token": seed.BOT_TOKEN, "app_id": seed.APP}
     installed = json.loads(manifest.replace("https://API", api_url))
-    return SlackStandIn(manifest=installed, clock=time.time, deliver_to=api_url, **people | secrets | changed)
+    return SlackStandIn(manifest=installed, clock=time.time, deliver_to=api_url, **people | secrets | (changed or {}))

@@ -185,7 +185,8 @@ class Invocation:
 
 
 _SURROUNDINGS = st.text(alphabet=" .,;:=?&'\"{}()[]/\n", max_size=12)
-_SECRETS = st.text(alphabet="abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", min_size=12, max_size=40)
+_SECRETS = st.text(alphabet="bcdfghjklmnpqrstvwxyzBCDFGHJKLMNPQRSTVWXYZ0123456789", min_size=12, max_size=40)
+"""Without vowels none has six letters in a row with a word that may stand beside it, such as response_url."""
 _SHAPES: dict[str, Callable[[str], tuple[str, str]]] = {
     "a database token": lambda x: (f"db:5432/?Action=connect&X-Amz-Signature={x}&X-Amz-Date=1", x),
     "a database token that is encoded once more": lambda x: (f"url=X-Amz-Signature%3D{x}&x", x),
