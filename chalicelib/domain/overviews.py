@@ -13,6 +13,14 @@ from chalicelib.domain.requests import AccessRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ToDecide:
+    """A request that waits for somebody's decision, and where it asks for access."""
+
+    record: RequestRecord
+    location: Location
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
     """Access that somebody holds: delivered, and not ended yet."""
 
@@ -43,7 +51,7 @@ class EndedRequest:
 class Overview:
     """Everything on one person's Home, as read at one moment. Newest first."""
 
-    to_decide: tuple[RequestRecord, ...]
+    to_decide: tuple[ToDecide, ...]
     to_review: tuple[RequestRecord, ...]
     asked: tuple[RequestRecord, ...]
     """Their own that wait or are being prepared."""

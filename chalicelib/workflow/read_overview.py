@@ -7,7 +7,7 @@ from itertools import chain
 from chalicelib.domain.catalogue import Catalogue
 from chalicelib.domain.decisions import Decision, DecisionRecord, judge_decision
 from chalicelib.domain.grants import GrantState
-from chalicelib.domain.overviews import Held, Offer, Overview
+from chalicelib.domain.overviews import Held, Offer, Overview, ToDecide
 from chalicelib.domain.people import Person
 from chalicelib.domain.policy import decide_policy, find_reviewers, judge_request
 from chalicelib.domain.records import RequestRecord
@@ -28,7 +28,11 @@ def read_overview(
     held = [found for record in own if (found := _find_held(record, grants))]
     holding = {each.record.request.request_id for each in held}
     return Overview(
-        to_decide=tuple(record for record in to_decide if _may_decide(record, person, catalogue, now)),
+        to_decide=tuple(
+            ToDecide(record=record, location=catalogue.locations[record.request.location])
+            for record in to_decide
+            if _may_decide(record, person, catalogue, now)
+        ),
         to_review=tuple(record for record in to_review if _may_review(record, person, catalogue, now)),
         asked=tuple(record for record in own if record.request.request_id not in holding),
         held=tuple(held),

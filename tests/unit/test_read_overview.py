@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from chalicelib.domain.decisions import DecisionRecord, Terms, Verdict
 from chalicelib.domain.grants import GrantState
 from chalicelib.domain.locations import LevelRule
-from chalicelib.domain.overviews import Overview
+from chalicelib.domain.overviews import Overview, ToDecide
 from chalicelib.domain.people import Person
 from chalicelib.domain.permissions import PermissionLevel
 from chalicelib.domain.records import RequestRecord
@@ -51,8 +51,8 @@ def overview(world: World, person: Person = ALICE) -> Overview:
     return world.run(read_overview, person=person)
 
 
-def ids(records: Iterable[RequestRecord]) -> list[str]:
-    return [record.request.request_id for record in records]
+def ids(records: Iterable[RequestRecord | ToDecide]) -> list[str]:
+    return [(each.record if isinstance(each, ToDecide) else each).request.request_id for each in records]
 
 
 @RULE

@@ -13,6 +13,7 @@ from chalicelib.domain.overviews import Held, Overview
 from chalicelib.slack import blocks
 from chalicelib.slack.home import home_view
 from local.slack.block_checker import check_view
+from tests.factories import a_location
 from tests.strategies import RULE
 from tests.unit.view_contents import (
     ALICE,
@@ -25,6 +26,7 @@ from tests.unit.view_contents import (
     a_record,
     a_request,
     a_review,
+    a_waiting,
     an_ended,
     an_extension,
     an_offer,
@@ -94,12 +96,21 @@ def test_home_says_how_fresh_it_is() -> None:
 
 def test_a_decision_can_be_made_from_home() -> None:
     """The same buttons as on the card, with the version of what is shown."""
-    home = a_home(an_overview(to_decide=(a_filed(decisions=a_record(BOB)),)))
+    home = a_home(an_overview(to_decide=(a_waiting(a_filed(decisions=a_record(BOB))),)))
 
     assert {"approve", "approve_less", "deny"} <= set(buttons_of(home))
     assert "decide:R-ABC234:2" in [row["block_id"] for row in parts_of_type(home, "actions")]
     assert "*1 of 2* approved by <@U0BOB>." in mrkdwn_of(home)
     assert ["INC-42 fix stuck order"] == quotes_of(home)
+
+
+def test_whoever_decides_from_home_knows_what_the_card_says() -> None:
+    """The environment, and which other databases the access opens."""
+    location = a_location(environment="prod", also_readable=frozenset({"reports"}))
+    home = a_home(an_overview(to_decide=(a_waiting(a_filed(decisions=a_record()), location),)))
+
+    assert "access to *my-aurora-location* for 30 minutes (prod)." in mrkdwn_of(home)
+    assert "It also opens what the catalogue lets everybody connect to: *reports*" in mrkdwn_of(home)
 
 
 def test_a_review_can_be_made_from_home() -> None:
@@ -172,6 +183,6 @@ def test_what_has_ended_can_be_asked_for_again() -> None:
 
 def test_what_is_cut_is_counted() -> None:
     """Nobody takes the first eight for all."""
-    requests = tuple(a_filed(a_request(request_id=f"R-{n:06}"), decisions=a_record()) for n in range(11))
+    requests = tuple(a_waiting(a_filed(a_request(request_id=f"R-{n:06}"), decisions=a_record())) for n in range(11))
 
     assert "and 3 more" in mrkdwn_of(a_home(an_overview(to_decide=requests)))

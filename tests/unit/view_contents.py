@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import cycle
 from typing import Any
 
 from chalicelib import defaults
@@ -13,7 +14,7 @@ from chalicelib.domain.explanations import Explanation
 from chalicelib.domain.grants import Grant, GrantFacts, GrantState
 from chalicelib.domain.instances import Endpoint
 from chalicelib.domain.locations import BreakGlass, DatabaseKind, Hours, Location, SessionDocument, TokenSource
-from chalicelib.domain.overviews import EndedRequest, Held, Offer, Overview
+from chalicelib.domain.overviews import EndedRequest, Held, Offer, Overview, ToDecide
 from chalicelib.domain.people import Person
 from chalicelib.domain.permissions import PermissionLevel
 from chalicelib.domain.policy import PolicyAnswer, PolicyOutcome
@@ -145,6 +146,10 @@ def a_filed(request: AccessRequest | None = None, **changes: Any) -> RequestReco
     return RequestRecord(request=request or a_request(), **changes)
 
 
+def a_waiting(record: RequestRecord, location: Location | None = None) -> ToDecide:
+    return ToDecide(record=record, location=location or a_location())
+
+
 def an_overview(**changes: Any) -> Overview:
     empty = Overview(to_decide=(), to_review=(), asked=(), held=(), offers=(), ended=(), read_at=NOON)
     return replace(empty, **changes)
@@ -247,7 +252,7 @@ class Contents:
         filed = [a_filed(request, decisions=a_record(), review=a_review()) for request in requests]
         held = tuple(Held(record=each, grant=a_grant(each.request)) for each in filed)
         return an_overview(
-            to_decide=tuple(filed),
+            to_decide=tuple(map(a_waiting, filed, cycle(self.locations))),
             to_review=tuple(filed),
             asked=tuple(filed),
             held=held,

@@ -5,15 +5,13 @@ from collections.abc import Collection
 from chalicelib.domain.decisions import DecisionRecord
 from chalicelib.domain.endings import Ending
 from chalicelib.domain.grants import Grant
-from chalicelib.domain.locations import Isolation, Location
+from chalicelib.domain.locations import Location
 from chalicelib.domain.people import Person
-from chalicelib.domain.permissions import Ability
 from chalicelib.domain.records import RequestRecord
 from chalicelib.domain.requests import AccessRequest
 from chalicelib.slack.blocks import (
     Block,
     Message,
-    bold,
     context,
     day_and_time_of,
     mention,
@@ -32,6 +30,7 @@ from chalicelib.slack.cards.wording import (
     progress,
     small_print,
     verdict,
+    what_else_opens,
 )
 
 
@@ -43,6 +42,7 @@ def approval_card(
     ``approvers`` and ``location`` are the current catalogue's; it may have lost the location.
     """
     so_far = [section(progress(request, record))] if record.decisions else []
+    further = what_else_opens(request, location)
     parts = [
         request.request_id,
         f"times out at {time_of(record.closes_at)}",
@@ -54,7 +54,7 @@ def approval_card(
         text=f"{asks(request)}. {request.request_id} waits for an answer.",
         blocks=[
             *asked_blocks(request, location.environment if location else None),
-            *_further(request, location),
+            *([section(further)] if further else []),
             *so_far,
             row("decide", request.request_id, record.version, *decide_buttons(request)),
             context(*parts),
@@ -107,18 +107,6 @@ def listed(people: Collection[Person]) -> str:
     """People, each of whom is notified by a new message that holds this."""
     in_order = sorted(people, key=lambda person: person.name)
     return some_of((mention(person.person_id) for person in in_order), separator=" ")
-
-
-def _further(request: AccessRequest, location: Location | None) -> list[Block]:
-    """Where else the access leads, so that nobody gives it unknowingly."""
-    if location is None or not request.level.has(Ability.READ_OPEN_SIBLINGS):
-        return []
-    if location.isolation is not Isolation.STRICT:
-        return [section("It also opens every other database of the server that everybody may connect to.")]
-    if not location.also_readable:
-        return []
-    also = some_of(map(bold, sorted(location.also_readable)))
-    return [section(f"It also opens what the catalogue lets everybody connect to: {also}")]
 
 
 def _verdict_blocks(request: AccessRequest, record: DecisionRecord | None) -> list[Block]:

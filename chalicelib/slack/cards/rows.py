@@ -7,7 +7,7 @@ from chalicelib.domain.durations import describe_duration
 from chalicelib.domain.endings import Outcome
 from chalicelib.domain.grants import seconds_left
 from chalicelib.domain.locations import TokenSource
-from chalicelib.domain.overviews import EndedRequest, Held, Offer
+from chalicelib.domain.overviews import EndedRequest, Held, Offer, ToDecide
 from chalicelib.domain.policy import PolicyAnswer, PolicyOutcome
 from chalicelib.domain.records import RequestRecord
 from chalicelib.slack.blocks import (
@@ -32,7 +32,7 @@ from chalicelib.slack.cards.buttons import (
     show_token_button,
 )
 from chalicelib.slack.cards.review import took
-from chalicelib.slack.cards.wording import access, asked_access, asker, progress, reason_block, summary
+from chalicelib.slack.cards.wording import access, asked_access, asker, progress, reason_block, summary, what_else_opens
 
 _OUTCOMES = {
     Outcome.FINISHED: "ended",
@@ -44,13 +44,17 @@ _OUTCOMES = {
 _MINUTE = 60
 
 
-def to_decide_row(record: RequestRecord) -> list[Block]:
-    """A request that waits for the reader's yes or no."""
-    request, decisions = record.request, record.decisions
+def to_decide_row(waiting: ToDecide) -> list[Block]:
+    """A request that waits for the reader's yes or no, with what the card says of it."""
+    request, decisions = waiting.record.request, waiting.record.decisions
+    environment, further = escape(waiting.location.environment), what_else_opens(request, waiting.location)
     so_far = f" {progress(request, decisions)}." if decisions is not None and decisions.decisions else ""
     version = decisions.version if decisions is not None else 0
     return [
-        section(f"{asker(request)} asks {asked_access(request)}.{so_far} {request.request_id}"),
+        section(
+            f"{asker(request)} asks {asked_access(request)} ({environment}).{so_far} {request.request_id}"
+            + (f"\n{further}" if further else "")
+        ),
         reason_block(request.reason),
         row("decide", request.request_id, version, *decide_buttons(request, primary=False)),
     ]

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from chalicelib.domain.decisions import DecisionRecord, Verdict, approved_request
 from chalicelib.domain.durations import describe_duration
 from chalicelib.domain.endings import Ending, Outcome
+from chalicelib.domain.locations import Isolation, Location
+from chalicelib.domain.permissions import Ability
 from chalicelib.domain.requests import AccessRequest, describe_request
 from chalicelib.slack.blocks import (
     Block,
@@ -54,6 +56,18 @@ def asked_access(request: AccessRequest) -> str:
     if request.extends:
         return f"to extend *{request.level.word}* access to {bold(request.location)} by {duration}"
     return f"for *{request.level.word}* access to {bold(request.location)} for {duration}"
+
+
+def what_else_opens(request: AccessRequest, location: Location | None) -> str:
+    """Where else the access leads, so that nobody gives it unknowingly; "" where it leads nowhere else."""
+    if location is None or not request.level.has(Ability.READ_OPEN_SIBLINGS):
+        return ""
+    if location.isolation is not Isolation.STRICT:
+        return "It also opens every other database of the server that everybody may connect to."
+    if not location.also_readable:
+        return ""
+    also = some_of(map(bold, sorted(location.also_readable)))
+    return f"It also opens what the catalogue lets everybody connect to: {also}"
 
 
 def asked_blocks(request: AccessRequest, environment: str | None) -> list[Block]:
