@@ -17,7 +17,7 @@ from moto.server import ThreadedMotoServer
 from chalicelib.aws.audit_trail import DynamoAuditTrail
 from chalicelib.aws.bastion_ledger import DynamoBastionLedger
 from chalicelib.aws.grant_ledger import DynamoGrantLedger
-from chalicelib.aws.json_client import Connection, JsonClient
+from chalicelib.aws.json_client import Connection, JsonClient, new_session
 from chalicelib.aws.request_ledger import DynamoRequestLedger
 from chalicelib.aws.table import Table, Write
 from chalicelib.defaults import LEASES_PER_BASTION
@@ -55,6 +55,7 @@ from tests.factories import (
     seconds,
 )
 from tests.fakes import FakeAuditTrail, FakeBastionLedger, FakeGrantLedger, FakeRequestLedger
+from tests.waiting import WAITING_SECONDS
 
 NOON = FRIDAY_NOON
 _numbers = count()
@@ -123,7 +124,11 @@ def clients(dynamo: Any) -> Iterator[dict[str, Any]]:
     server.start()
     host, port = server.get_host_and_port()
     connection = Connection(
-        region="eu-west-1", access_key="AKIAEXAMPLE", secret_key="secret", endpoint=f"http://{host}:{port}"
+        region="eu-west-1",
+        access_key="AKIAEXAMPLE",
+        secret_key="secret",
+        endpoint=f"http://{host}:{port}",
+        session=new_session(WAITING_SECONDS),
     )
     yield {"boto3": dynamo, "json": JsonClient("dynamodb", connection)}
     server.stop()
