@@ -149,6 +149,10 @@ def complete_cloudformation() -> Iterator[None]:
 
 
 def without_gaps(template: Mapping[str, Any]) -> dict[str, Any]:
-    """The template without what moto cannot make."""
+    """The template without what moto cannot make. It knows one way of keeping: for a stack that was made, both are the same."""
     kept = {name: each for name, each in template["Resources"].items() if each["Type"] not in GAPS}
-    return {**template, "Resources": kept}
+    told = {
+        name: each | {"DeletionPolicy": "Retain"} if each.get("DeletionPolicy") == "RetainExceptOnCreate" else each
+        for name, each in kept.items()
+    }
+    return {**template, "Resources": told}
