@@ -93,7 +93,7 @@ pictures: chromium $(VENV)/.browser ## Take the pictures of docs/pictures from t
 test-postgres: $(VENV)/.tests ## Run the database tests on PostgreSQL 16 and 18, or on the one in DRAWBRIDGE_PG_BIN
 	@for version in $(POSTGRES); do \
 		bin="$${DRAWBRIDGE_PG_BIN:-$$($(RUN) -c '$(FIND_POSTGRES)' $$version)}" && "$$bin/postgres" --version && \
-		DRAWBRIDGE_PG_BIN="$$bin" $(RUN) -m pytest --numprocesses 2 --dist loadfile $(DATABASE_TESTS) || exit; \
+		DRAWBRIDGE_PG_BIN="$$bin" $(RUN) -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(DATABASE_TESTS) || exit; \
 	done
 
 test-package: $(DEPLOY_VENV)/.packaging $(CHECKOV_VENV)/.checkov ## Run the tests of packaging and deploying, on the Python that does both
