@@ -109,7 +109,7 @@ def test_whoever_decides_from_home_knows_what_the_card_says() -> None:
     location = a_location(environment="prod", also_readable=frozenset({"reports"}))
     home = a_home(an_overview(to_decide=(a_waiting(a_filed(decisions=a_record()), location),)))
 
-    assert "access to *my-aurora-location* for 30 minutes (prod)." in mrkdwn_of(home)
+    assert "access to *my-aurora-location* (prod) for 30 minutes." in mrkdwn_of(home)
     assert "It also opens what the catalogue lets everybody connect to: *reports*" in mrkdwn_of(home)
 
 

@@ -47,14 +47,11 @@ _MINUTE = 60
 def to_decide_row(waiting: ToDecide) -> list[Block]:
     """A request that waits for the reader's yes or no, with what the card says of it."""
     request, decisions = waiting.record.request, waiting.record.decisions
-    environment, further = escape(waiting.location.environment), what_else_opens(request, waiting.location)
+    asked, further = asked_access(request, waiting.location.environment), what_else_opens(request, waiting.location)
     so_far = f" {progress(request, decisions)}." if decisions is not None and decisions.decisions else ""
     version = decisions.version if decisions is not None else 0
     return [
-        section(
-            f"{asker(request)} asks {asked_access(request)} ({environment}).{so_far} {request.request_id}"
-            + (f"\n{further}" if further else "")
-        ),
+        section(f"{asker(request)} asks {asked}.{so_far} {request.request_id}" + (f"\n{further}" if further else "")),
         reason_block(request.reason),
         row("decide", request.request_id, version, *decide_buttons(request, primary=False)),
     ]

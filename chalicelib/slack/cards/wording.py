@@ -50,12 +50,13 @@ def access(request: AccessRequest) -> str:
     return f"*{request.level.word.capitalize()}* access to {bold(request.location)}"
 
 
-def asked_access(request: AccessRequest) -> str:
-    """The same, after "asks"."""
+def asked_access(request: AccessRequest, environment: str | None = None) -> str:
+    """The same, after "asks"; with the environment where the reader has to know it."""
     duration = describe_duration(request.duration_seconds)
+    where = bold(request.location) if environment is None else f"{bold(request.location)} ({escape(environment)})"
     if request.extends:
-        return f"to extend *{request.level.word}* access to {bold(request.location)} by {duration}"
-    return f"for *{request.level.word}* access to {bold(request.location)} for {duration}"
+        return f"to extend *{request.level.word}* access to {where} by {duration}"
+    return f"for *{request.level.word}* access to {where} for {duration}"
 
 
 def what_else_opens(request: AccessRequest, location: Location | None) -> str:
