@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # every function loads this file, and only few of them all of
     from chalicelib.domain.connections import ConnectionDetails
     from chalicelib.domain.decisions import DecisionRecord
     from chalicelib.domain.endings import Ending
-    from chalicelib.domain.executions import Progress
+    from chalicelib.domain.executions import Progress, TaskToken
     from chalicelib.domain.grants import Grant
     from chalicelib.domain.instances import DatabaseInstances, Endpoint
     from chalicelib.domain.locations import DatabaseKind
@@ -49,8 +49,10 @@ class RequestLedger(Protocol):
     def require_request(self, request_id: str) -> RequestRecord:
         """The request with everything recorded under it. Raises UnknownRequestError."""
 
-    def open_decision(self, record: DecisionRecord, *, task_token: str) -> DecisionRecord:
-        """Start the deciding, or find it started; either way the newest task token is kept. Returns what stands."""
+    def open_decision(self, record: DecisionRecord, *, task_token: TaskToken) -> DecisionRecord:
+        """Start the deciding, or find it started; either way the task token is kept, unless that of a later
+        turn is known. Returns what stands.
+        """
 
     def replace_decision(self, record: DecisionRecord) -> bool:
         """Write a record whose version is one above the one that stands; False when somebody else was faster."""
@@ -58,7 +60,8 @@ class RequestLedger(Protocol):
     def keep_card(self, request_id: str, card: CardName, reference: CardReference) -> None:
         """Remember where a card of the request stands."""
 
-    def keep_hold_token(self, request_id: str, task_token: str) -> None: ...
+    def keep_hold_token(self, request_id: str, task_token: TaskToken) -> None:
+        """Remember the token that the hold waits for, unless that of a later turn is known."""
 
     def keep_told(
         self,
@@ -79,7 +82,8 @@ class RequestLedger(Protocol):
     def replace_review(self, review: ReviewRecord) -> bool:
         """Write a review whose version is one above the one that stands; False when somebody else was faster."""
 
-    def keep_review_token(self, request_id: str, task_token: str) -> None: ...
+    def keep_review_token(self, request_id: str, task_token: TaskToken) -> None:
+        """Remember the token that waits for the review, unless that of a later turn is known."""
 
     def ask_end(self, request_id: str, *, at: datetime) -> str | None:
         """Record that the holder wants the grant to end; the first asking stands. Returns the hold's token, if there is one."""

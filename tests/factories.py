@@ -11,6 +11,7 @@ from chalicelib.domain.catalogue import Catalogue
 from chalicelib.domain.connections import ConnectionDetails
 from chalicelib.domain.decisions import Decision, DecisionRecord, Verdict
 from chalicelib.domain.endings import Course, Outcome, Prepared, Purpose, StepError
+from chalicelib.domain.executions import TaskToken
 from chalicelib.domain.grants import Grant, GrantFacts, new_grant
 from chalicelib.domain.instances import DatabaseInstances, Endpoint
 from chalicelib.domain.locations import (
@@ -159,6 +160,11 @@ def a_policy(**changes: Any) -> PolicyOutcome:
         ),
         **changes,
     )
+
+
+def a_task_token(text: str = "token-1", *, entered_at: datetime = FRIDAY_NOON, retries: int = 0) -> TaskToken:
+    """Of a state that was entered at noon."""
+    return TaskToken(text=text, entered_at=entered_at, retries=retries)
 
 
 def a_record(*yes: Person, **changes: Any) -> DecisionRecord:

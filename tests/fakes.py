@@ -30,7 +30,7 @@ from chalicelib.domain.errors import (
     SlackUnavailableError,
     UnknownRequestError,
 )
-from chalicelib.domain.executions import Progress
+from chalicelib.domain.executions import Progress, TaskToken
 from chalicelib.domain.grants import Grant, GrantState
 from chalicelib.domain.instances import DatabaseInstances, Endpoint
 from chalicelib.domain.locations import DatabaseKind
@@ -100,6 +100,7 @@ class FakeRequestLedger(Interleaved):
         self._origins: dict[str, str] = {}
         self._ended: list[EndedRequest] = []
         self._preferences: dict[str, Preferences] = {}
+        self._turns: dict[tuple[str, str], str] = {}
 
     def file_request(
         self, request: AccessRequest, *, origin: Origin = Origin.SLACK, origin_id: str, open_limit: int
@@ -146,9 +147,10 @@ class FakeRequestLedger(Interleaved):
         self._did("require_request")
         return record
 
-    def open_decision(self, record: DecisionRecord, *, task_token: str) -> DecisionRecord:
+    def open_decision(self, record: DecisionRecord, *, task_token: TaskToken) -> DecisionRecord:
         standing = self._records[record.request_id].decisions or _kept(record)
-        self._change(record.request_id, decisions=standing, approval_token=task_token)
+        self._change(record.request_id, decisions=standing)
+        self._keep_token(record.request_id, "approval_token", task_token)
         self._did("open_decision")
         return standing
 
@@ -165,8 +167,8 @@ class FakeRequestLedger(Interleaved):
         self._change(request_id, **{f"{card}_card": kept})
         self._did("keep_card")
 
-    def keep_hold_token(self, request_id: str, task_token: str) -> None:
-        self._change(request_id, hold_token=task_token)
+    def keep_hold_token(self, request_id: str, task_token: TaskToken) -> None:
+        self._keep_token(request_id, "hold_token", task_token)
         self._did("keep_hold_token")
 
     def ask_end(self, request_id: str, *, at: datetime) -> str | None:
@@ -201,8 +203,8 @@ class FakeRequestLedger(Interleaved):
         self._change(review.request_id, review=_kept(review))
         return True
 
-    def keep_review_token(self, request_id: str, task_token: str) -> None:
-        self._change(request_id, review_token=task_token)
+    def keep_review_token(self, request_id: str, task_token: TaskToken) -> None:
+        self._keep_token(request_id, "review_token", task_token)
         self._did("keep_review_token")
 
     def close_request(self, ended: EndedRequest) -> None:
@@ -253,6 +255,11 @@ class FakeRequestLedger(Interleaved):
 
     def _open(self) -> list[RequestRecord]:
         return [record for record in self._records.values() if record.outcome is None]
+
+    def _keep_token(self, request_id: str, name: str, token: TaskToken) -> None:
+        if self._turns.get((request_id, name), "") <= token.turn:
+            self._turns[request_id, name] = token.turn
+            self._change(request_id, **{name: token.text})
 
     def _change(self, request_id: str, **changes: Any) -> None:
         self._records[request_id] = replace(self._records[request_id], **changes)

@@ -9,6 +9,7 @@ from chalicelib.domain.cards import CardReference
 from chalicelib.domain.decisions import DecisionRecord, Verdict
 from chalicelib.domain.endings import Outcome
 from chalicelib.domain.errors import LedgerUnavailableError, UnknownRequestError
+from chalicelib.domain.executions import TaskToken
 from chalicelib.domain.overviews import EndedRequest
 from chalicelib.domain.payloads import PayloadError, from_payload, read_field, to_payload
 from chalicelib.domain.preferences import Preferences
@@ -105,13 +106,12 @@ class DynamoRequestLedger:
             raise UnknownRequestError(f"There is no request {request_id}.")
         return record
 
-    def open_decision(self, record: DecisionRecord, *, task_token: str) -> DecisionRecord:
+    def open_decision(self, record: DecisionRecord, *, task_token: TaskToken) -> DecisionRecord:
         """Start the deciding if it has not started; keep the task token that waits now."""
         key = _decision_key(record.request_id)
         if self._open(key, "decision", _decision_item(record, task_token)).is_done:
             return record
-        kept = self._table.write(Write(key=key, update="SET #task_token = :token", values={"token": task_token}))
-        return _read_decision(_require(kept.item))
+        return _read_decision(self._keep_token(key, task_token))
 
     def replace_decision(self, record: DecisionRecord) -> bool:
         """Write what a decision made of the record, if nothing else was decided in between."""
@@ -133,9 +133,9 @@ class DynamoRequestLedger:
         """Remember where a card of the request stands."""
         self._keep(_card_key(request_id, card), _CARDS[card], to_payload(reference))
 
-    def keep_hold_token(self, request_id: str, task_token: str) -> None:
-        """Remember the token that the hold waits for."""
-        self._keep(_hold_key(request_id), "task_token", task_token)
+    def keep_hold_token(self, request_id: str, task_token: TaskToken) -> None:
+        """Remember the token that the hold waits for, unless that of a later turn is known."""
+        self._keep_token(_hold_key(request_id), task_token)
 
     def keep_told(
         self,
@@ -185,9 +185,9 @@ class DynamoRequestLedger:
             )
         ).is_done
 
-    def keep_review_token(self, request_id: str, task_token: str) -> None:
-        """Remember the token that waits for the review."""
-        self._keep(_review_key(request_id), "task_token", task_token)
+    def keep_review_token(self, request_id: str, task_token: TaskToken) -> None:
+        """Remember the token that waits for the review, unless that of a later turn is known."""
+        self._keep_token(_review_key(request_id), task_token)
 
     def close_request(self, ended: EndedRequest) -> None:
         """Record the end once, free the person's place and note it in their history: all or nothing."""
@@ -267,6 +267,18 @@ class DynamoRequestLedger:
             )
         )
 
+    def _keep_token(self, key: tuple[str, str], token: TaskToken) -> Item:
+        """A write that takes effect late changes nothing, so that whoever waits now is the one who is woken."""
+        written = self._table.write(
+            Write(
+                key=key,
+                update="SET #task_token = :token, #turn = :turn",
+                condition="attribute_not_exists(#turn) OR #turn <= :turn",
+                values={"token": token.text, "turn": token.turn},
+            )
+        )
+        return _require(written.item)
+
     def _keep(self, key: tuple[str, str], attribute: str, value: Any) -> None:
         self._table.write(
             Write(key=key, update="SET #attribute = :value", names={"attribute": attribute}, values={"value": value})
@@ -303,11 +315,12 @@ def _slot(request: AccessRequest) -> str:
     return f"{_SLOT}{request.location}#{request.level}" + (f"#{request.extends}" if request.extends else "")
 
 
-def _decision_item(record: DecisionRecord, task_token: str) -> Item:
+def _decision_item(record: DecisionRecord, task_token: TaskToken) -> Item:
     return {
         "decision": to_payload(record),
         "version": record.version,
-        "task_token": task_token,
+        "task_token": task_token.text,
+        "turn": task_token.turn,
         "watch": _UNDECIDED,
         "ends_at": to_payload(record.closes_at),
     }

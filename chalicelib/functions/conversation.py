@@ -12,6 +12,7 @@ from chalicelib.aws.auth_tokens import RdsAuthTokens
 from chalicelib.aws.clients import client
 from chalicelib.aws.secrets import read_slack_secrets
 from chalicelib.domain.endings import Course, Prepared, Purpose, StepError
+from chalicelib.domain.executions import read_task_token
 from chalicelib.domain.payloads import find_field, read_field, to_payload
 from chalicelib.domain.receipts import ClosedTunnels, Receipt
 from chalicelib.functions import aws_collaborators as aws
@@ -44,10 +45,10 @@ _TOKEN_SECONDS = 15 * 60
 @blueprint.lambda_function()
 @observed
 def request_approval(event: Any, context: Any) -> Any:
-    """``{request_id, task_token}`` → nothing; the state waits for its token."""
+    """``{request_id, task_token, entered_at, retries}`` → nothing; the state waits for its token."""
     request_approval_verb.request_approval(
         request_id=read_field(str, event, "request_id"),
-        task_token=read_field(str, event, "task_token"),
+        task_token=read_task_token(event, now=now()),
         catalogue=packed_catalogue(),
         durations=current_settings().durations,
         requests=aws.requests(),
@@ -62,10 +63,10 @@ def request_approval(event: Any, context: Any) -> Any:
 @blueprint.lambda_function()
 @observed
 def remind_approvers(event: Any, context: Any) -> Any:
-    """``{request_id, task_token}`` → nothing; the state waits for its token."""
+    """``{request_id, task_token, entered_at, retries}`` → nothing; the state waits for its token."""
     is_reminded = remind_approvers_verb.remind_approvers(
         request_id=read_field(str, event, "request_id"),
-        task_token=read_field(str, event, "task_token"),
+        task_token=read_task_token(event, now=now()),
         requests=aws.requests(),
         executions=aws.executions(),
         notifier=_notifier(),
@@ -146,10 +147,10 @@ def tell_holder(event: Any, context: Any) -> Any:
 @blueprint.lambda_function()
 @observed
 def request_review(event: Any, context: Any) -> Any:
-    """``{request_id, task_token}`` → nothing; the state waits for its token."""
+    """``{request_id, task_token, entered_at, retries}`` → nothing; the state waits for its token."""
     request_review_verb.request_review(
         request_id=read_field(str, event, "request_id"),
-        task_token=read_field(str, event, "task_token"),
+        task_token=read_task_token(event, now=now()),
         catalogue=packed_catalogue(),
         requests=aws.requests(),
         executions=aws.executions(),

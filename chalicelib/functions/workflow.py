@@ -4,6 +4,7 @@ from typing import Any
 
 from chalice import Blueprint, Rate
 
+from chalicelib.domain.executions import read_task_token
 from chalicelib.domain.payloads import read_field, to_payload
 from chalicelib.functions import aws_collaborators as aws
 from chalicelib.functions.clock import now
@@ -151,10 +152,10 @@ def check_grant_end(event: Any, context: Any) -> Any:
 @blueprint.lambda_function()
 @observed
 def hold_access(event: Any, context: Any) -> Any:
-    """``{request_id, task_token}`` → nothing; the state waits for its token."""
+    """``{request_id, task_token, entered_at, retries}`` → nothing; the state waits for its token."""
     hold_access_verb.hold_access(
         request_id=read_field(str, event, "request_id"),
-        task_token=read_field(str, event, "task_token"),
+        task_token=read_task_token(event, now=now()),
         durations=current_settings().durations,
         requests=aws.requests(),
         grants=aws.grants(),

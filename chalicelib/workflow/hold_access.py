@@ -1,6 +1,7 @@
 """HoldAccess: wait until the end. A timeout or an answer only wakes; what ends the grant is read from the ledger."""
 
 from chalicelib.defaults import Durations
+from chalicelib.domain.executions import TaskToken
 from chalicelib.domain.grants import seconds_left
 from chalicelib.ports import Clock, Executions, GrantLedger, RequestLedger
 from chalicelib.workflow.check_grant_end import go_on
@@ -10,7 +11,7 @@ from chalicelib.workflow.own_grant import find_own_grant
 def hold_access(
     *,
     request_id: str,
-    task_token: str,
+    task_token: TaskToken,
     durations: Durations,
     requests: RequestLedger,
     grants: GrantLedger,
@@ -24,4 +25,4 @@ def hold_access(
     now = clock()
     has_ended = grant is None or seconds_left(grant, now) == 0 or record.end_asked_at is not None
     if grant is None or has_ended or go_on(record, grant, durations, now).has_news:
-        executions.wake(task_token)
+        executions.wake(task_token.text)

@@ -2,12 +2,13 @@
 
 from chalicelib.domain.decisions import Verdict
 from chalicelib.domain.errors import SlackUnavailableError
+from chalicelib.domain.executions import TaskToken
 from chalicelib.ports import Executions, Notifier, RequestLedger
 from chalicelib.workflow.request_approval import answer_if_closed
 
 
 def remind_approvers(
-    *, request_id: str, task_token: str, requests: RequestLedger, executions: Executions, notifier: Notifier
+    *, request_id: str, task_token: TaskToken, requests: RequestLedger, executions: Executions, notifier: Notifier
 ) -> bool:
     """Was the reminder posted? The token is stored first and the ledger read again last, as in RequestApproval.
 
@@ -15,7 +16,7 @@ def remind_approvers(
     """
     record = requests.require_request(request_id)
     if record.decisions is None:
-        executions.wake(task_token)
+        executions.wake(task_token.text)
         return False
     requests.open_decision(record.decisions, task_token=task_token)
     is_reminded = False

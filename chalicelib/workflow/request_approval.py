@@ -5,6 +5,7 @@ from datetime import timedelta
 from chalicelib.defaults import Durations
 from chalicelib.domain.catalogue import Catalogue
 from chalicelib.domain.decisions import DecisionRecord, Verdict
+from chalicelib.domain.executions import TaskToken
 from chalicelib.domain.policy import PolicyAnswer, judge_request
 from chalicelib.ports import Clock, Executions, Notifier, RequestLedger
 
@@ -12,7 +13,7 @@ from chalicelib.ports import Clock, Executions, Notifier, RequestLedger
 def request_approval(
     *,
     request_id: str,
-    task_token: str,
+    task_token: TaskToken,
     catalogue: Catalogue,
     durations: Durations,
     requests: RequestLedger,
@@ -26,7 +27,7 @@ def request_approval(
     request = record.request
     policy = judge_request(request, catalogue=catalogue, now=now)
     if policy.answer is not PolicyAnswer.NEEDS_APPROVAL:
-        executions.wake(task_token)
+        executions.wake(task_token.text)
         return
     decisions = requests.open_decision(
         DecisionRecord(
@@ -46,9 +47,9 @@ def request_approval(
     answer_if_closed(request_id, task_token, requests, executions)
 
 
-def answer_if_closed(request_id: str, task_token: str, requests: RequestLedger, executions: Executions) -> None:
+def answer_if_closed(request_id: str, task_token: TaskToken, requests: RequestLedger, executions: Executions) -> None:
     """Read the ledger again, after the token is stored: somebody may have decided by now, or the requester cancelled."""
     standing = requests.require_request(request_id)
     is_open = standing.decisions is not None and standing.decisions.verdict is Verdict.OPEN
     if not is_open or standing.end_asked_at is not None:
-        executions.wake(task_token)
+        executions.wake(task_token.text)

@@ -1,6 +1,7 @@
 """RequestReview: ask for the review, again each time that it was not answered, and wait. The answer only wakes."""
 
 from chalicelib.domain.catalogue import Catalogue
+from chalicelib.domain.executions import TaskToken
 from chalicelib.domain.policy import find_reviewers
 from chalicelib.domain.reviews import ReviewVerdict
 from chalicelib.ports import Executions, Notifier, RequestLedger
@@ -9,7 +10,7 @@ from chalicelib.ports import Executions, Notifier, RequestLedger
 def request_review(
     *,
     request_id: str,
-    task_token: str,
+    task_token: TaskToken,
     catalogue: Catalogue,
     requests: RequestLedger,
     executions: Executions,
@@ -28,4 +29,4 @@ def request_review(
             notifier.remind_review(record.review_card, record.request, review)
     standing = requests.require_request(request_id).review
     if standing is None or standing.verdict is not ReviewVerdict.OPEN:
-        executions.wake(task_token)
+        executions.wake(task_token.text)

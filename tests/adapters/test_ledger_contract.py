@@ -27,6 +27,7 @@ from chalicelib.domain.cards import CardReference
 from chalicelib.domain.decisions import Verdict
 from chalicelib.domain.endings import Outcome
 from chalicelib.domain.errors import GrantEndingError, LedgerUnavailableError, UnknownRequestError
+from chalicelib.domain.executions import TaskToken
 from chalicelib.domain.grants import Grant, GrantState, delivered
 from chalicelib.domain.overviews import EndedRequest
 from chalicelib.domain.payloads import PayloadError, from_payload
@@ -49,6 +50,7 @@ from tests.factories import (
     a_record,
     a_request,
     a_review,
+    a_task_token,
     a_tunnel,
     an_ended_request,
     minutes,
@@ -58,6 +60,12 @@ from tests.fakes import FakeAuditTrail, FakeBastionLedger, FakeGrantLedger, Fake
 from tests.waiting import WAITING_SECONDS
 
 NOON = FRIDAY_NOON
+TURNS = (
+    a_task_token("first", entered_at=NOON),
+    a_task_token("tried again", entered_at=NOON, retries=1),
+    a_task_token("entered again", entered_at=NOON + seconds(0.001)),
+)
+"""Of one wait, in the order in which their attempts began."""
 _numbers = count()
 
 
@@ -251,7 +259,7 @@ class TestFilingRequests:
             file(ledgers, a_request(person=a_person(f"p{number}")), origin_id=f"trigger-{number}")
             for number in range(3)
         )
-        ledgers.requests.open_decision(replace(a_record(), request_id=second), task_token="token")
+        ledgers.requests.open_decision(replace(a_record(), request_id=second), task_token=a_task_token("token"))
         ledgers.requests.ask_end(third, at=NOON)
 
         found = ledgers.requests.find_requests([third, "R-222222", first, second, third])
@@ -296,24 +304,26 @@ class TestDeciding:
         request_id = file(ledgers)
         opened = a_record(request_id=request_id)
 
-        assert opened == ledgers.requests.open_decision(opened, task_token="token-1")
+        assert opened == ledgers.requests.open_decision(opened, task_token=a_task_token("token-1"))
         record = ledgers.requests.require_request(request_id)
         assert (opened, "token-1") == (record.decisions, record.approval_token)
 
     def test_opening_again_keeps_what_was_decided_and_takes_the_newest_token(self, ledgers: Ledgers) -> None:
         """A retried state has a new token; decisions that were made meanwhile stay."""
         request_id = file(ledgers)
-        ledgers.requests.open_decision(a_record(request_id=request_id), task_token="token-1")
+        ledgers.requests.open_decision(a_record(request_id=request_id), task_token=a_task_token("token-1"))
         decided = a_record(BOB, request_id=request_id, needed=2)
         ledgers.requests.replace_decision(decided)
 
-        assert decided == ledgers.requests.open_decision(a_record(request_id=request_id), task_token="token-2")
+        assert decided == ledgers.requests.open_decision(
+            a_record(request_id=request_id), task_token=a_task_token("token-2")
+        )
         assert "token-2" == ledgers.requests.require_request(request_id).approval_token
 
     def test_of_two_decisions_on_the_same_record_one_stands(self, ledgers: Ledgers) -> None:
         """Two people decide on what they both saw: the second write is refused, and must be judged again."""
         request_id = file(ledgers)
-        ledgers.requests.open_decision(a_record(request_id=request_id), task_token="token-1")
+        ledgers.requests.open_decision(a_record(request_id=request_id), task_token=a_task_token("token-1"))
         yes = a_record(BOB, request_id=request_id, verdict=Verdict.APPROVED)
         no = replace(yes, verdict=Verdict.DENIED)
 
@@ -333,10 +343,10 @@ class TestKeeping:
         """What has to be updated or woken later stands under the request, each in its place."""
         request_id = file(ledgers)
         approval, ready = CardReference(channel="C0APPROVALS", ts="1.2"), CardReference(channel="D0ALICE", ts="3.4")
-        ledgers.requests.open_decision(a_record(request_id=request_id), task_token="token-1")
+        ledgers.requests.open_decision(a_record(request_id=request_id), task_token=a_task_token("token-1"))
 
         ledgers.requests.keep_card(request_id, "approval", approval)
-        ledgers.requests.keep_hold_token(request_id, "token-2")
+        ledgers.requests.keep_hold_token(request_id, a_task_token("token-2"))
         ledgers.requests.keep_card(request_id, "ready", ready)
 
         record = ledgers.requests.require_request(request_id)
@@ -351,16 +361,28 @@ class TestKeeping:
         """Each hold waits for its own token."""
         request_id = file(ledgers)
         for token in ("token-1", "token-2"):
-            ledgers.requests.keep_hold_token(request_id, token)
+            ledgers.requests.keep_hold_token(request_id, a_task_token(token))
 
         assert "token-2" == ledgers.requests.require_request(request_id).hold_token
+
+    @pytest.mark.parametrize("last", TURNS, ids=lambda token: token.text)
+    def test_a_token_that_is_kept_late_replaces_none_of_a_later_turn(self, ledgers: Ledgers, last: TaskToken) -> None:
+        """A call that was given up may take effect after the next try, or the next wait, has kept its own."""
+        request_id = file(ledgers)
+        for token in (*TURNS, last):
+            ledgers.requests.open_decision(a_record(request_id=request_id), task_token=token)
+            ledgers.requests.keep_hold_token(request_id, token)
+            ledgers.requests.keep_review_token(request_id, token)
+
+        record = ledgers.requests.require_request(request_id)
+        assert {"entered again"} == {record.approval_token, record.hold_token, record.review_token}
 
     def test_who_asks_for_the_end_is_told_whom_to_wake(self, ledgers: Ledgers) -> None:
         """The hold, by the token that stood when the asking was recorded; nobody before there is one."""
         request_id = file(ledgers)
         told = [ledgers.requests.ask_end(request_id, at=NOON)]
         for token in ("token-1", "token-2"):
-            ledgers.requests.keep_hold_token(request_id, token)
+            ledgers.requests.keep_hold_token(request_id, a_task_token(token))
             told.append(ledgers.requests.ask_end(request_id, at=NOON))
 
         assert [None, "token-1", "token-2"] == told
@@ -370,14 +392,14 @@ class TestKeeping:
         request_id = file(ledgers)
         for later in (0, 5):
             ledgers.requests.ask_end(request_id, at=NOON + minutes(later))
-        ledgers.requests.keep_hold_token(request_id, "token-1")
+        ledgers.requests.keep_hold_token(request_id, a_task_token("token-1"))
 
         assert NOON == ledgers.requests.require_request(request_id).end_asked_at
 
     def test_every_card_is_kept_in_its_own_place(self, ledgers: Ledgers) -> None:
         """None takes another's, and a newer one of the same kind replaces the older."""
         request_id = file(ledgers)
-        ledgers.requests.open_decision(a_record(request_id=request_id), task_token="token-1")
+        ledgers.requests.open_decision(a_record(request_id=request_id), task_token=a_task_token("token-1"))
         ledgers.requests.open_review(a_review(request_id=request_id))
         ledgers.requests.keep_card(request_id, "soon", CardReference(channel="D0ALICE", ts="0.9"))
         for name in get_args(CardName):
@@ -396,7 +418,7 @@ class TestKeeping:
         record = ledgers.requests.require_request(request_id)
         assert (None, None) == (record.decisions, record.review)
         assert a_record(request_id=request_id) == ledgers.requests.open_decision(
-            a_record(request_id=request_id), task_token="token-1"
+            a_record(request_id=request_id), task_token=a_task_token("token-1")
         )
         assert a_review(request_id=request_id) == ledgers.requests.open_review(a_review(request_id=request_id))
 
@@ -458,7 +480,7 @@ class TestReviews:
     def test_nothing_is_reviewed_before_the_review_is_open(self, ledgers: Ledgers) -> None:
         """Nor does a token that is kept early open it."""
         request_id = file(ledgers)
-        ledgers.requests.keep_review_token(request_id, "token-1")
+        ledgers.requests.keep_review_token(request_id, a_task_token("token-1"))
 
         assert not ledgers.requests.replace_review(a_review(request_id=request_id, version=2))
         record = ledgers.requests.require_request(request_id)
@@ -469,7 +491,7 @@ class TestReviews:
         request_id = file(ledgers)
         ledgers.requests.open_review(a_review(request_id=request_id))
         for token in ("token-1", "token-2"):
-            ledgers.requests.keep_review_token(request_id, token)
+            ledgers.requests.keep_review_token(request_id, a_task_token(token))
         ledgers.requests.replace_review(a_review(request_id=request_id, verdict=ReviewVerdict.JUSTIFIED, version=2))
 
         assert "token-2" == ledgers.requests.require_request(request_id).review_token
@@ -499,7 +521,7 @@ class TestWaiting:
         ids = [file(ledgers, a_request(level=level), origin_id=level) for level in (READ, WRITE, OPERATE)]
         for place, request_id in enumerate(ids):
             record = a_record(request_id=request_id, needed=2, closes_at=NOON + minutes(60 - place))
-            ledgers.requests.open_decision(record, task_token="token")
+            ledgers.requests.open_decision(record, task_token=a_task_token("token"))
         listed = [ledgers.requests.requests_to_decide()]
         half = a_record(BOB, request_id=ids[1], needed=2, closes_at=NOON + minutes(59))
         ledgers.requests.replace_decision(half)
@@ -530,7 +552,7 @@ class TestWaiting:
         """And grants are in neither list."""
         request_id = file(ledgers)
         ledgers.grants.create_grant(a_grant(a_request(request_id=request_id)))
-        ledgers.requests.open_decision(a_record(request_id=request_id), task_token="token")
+        ledgers.requests.open_decision(a_record(request_id=request_id), task_token=a_task_token("token"))
 
         assert ([request_id], []) == (
             list(ledgers.requests.requests_to_decide()),
@@ -1106,6 +1128,15 @@ class TestDynamoAlone:
         assert [] == list(ledgers.requests.open_request_ids(ALICE.person_id))
         assert 1 == len(ledgers.requests.ended_requests(ALICE.person_id, most=5))
 
+    def test_a_token_replaces_what_an_earlier_release_kept(self, table: Table) -> None:
+        """That knew of no turns."""
+        for sk, item in EARLIER_REQUEST.items():
+            table.write(Write(key=("REQUEST#R-FIRST2", sk), item=item))
+        requests = dynamo_ledgers(table).requests
+        requests.keep_hold_token("R-FIRST2", a_task_token("newer"))
+
+        assert "newer" == requests.require_request("R-FIRST2").hold_token
+
     @pytest.mark.parametrize(
         "damage",
         [{"state": {"S": "eternal"}}, {"grant": {"S": "?"}}, {"grant": {"NULL": True}}, {"more": {"SS": ["?"]}}],
@@ -1154,9 +1185,9 @@ class TestDynamoAlone:
             lambda ledgers: ledgers.requests.file_request(a_request(), origin_id="trigger-1", open_limit=3),
             lambda ledgers: ledgers.requests.find_request("R-FIRST2"),
             lambda ledgers: ledgers.requests.find_requests(["R-FIRST2"]),
-            lambda ledgers: ledgers.requests.open_decision(a_record(), task_token="token"),
+            lambda ledgers: ledgers.requests.open_decision(a_record(), task_token=a_task_token("token")),
             lambda ledgers: ledgers.requests.replace_decision(a_record(BOB)),
-            lambda ledgers: ledgers.requests.keep_hold_token("R-FIRST2", "token"),
+            lambda ledgers: ledgers.requests.keep_hold_token("R-FIRST2", a_task_token("token")),
             lambda ledgers: ledgers.requests.ask_end("R-FIRST2", at=NOON),
             lambda ledgers: ledgers.requests.close_request(ended("R-FIRST2", Outcome.FAILED)),
             lambda ledgers: ledgers.requests.keep_card("R-FIRST2", "soon", CardReference(channel="D0ALICE", ts="1.2")),
@@ -1164,7 +1195,7 @@ class TestDynamoAlone:
             lambda ledgers: ledgers.requests.keep_tell_try("R-FIRST2", at=NOON),
             lambda ledgers: ledgers.requests.open_review(a_review()),
             lambda ledgers: ledgers.requests.replace_review(a_review(version=2)),
-            lambda ledgers: ledgers.requests.keep_review_token("R-FIRST2", "token"),
+            lambda ledgers: ledgers.requests.keep_review_token("R-FIRST2", a_task_token("token")),
             lambda ledgers: ledgers.requests.open_request_ids(ALICE.person_id),
             lambda ledgers: ledgers.requests.requests_to_decide(),
             lambda ledgers: ledgers.requests.requests_to_review(),

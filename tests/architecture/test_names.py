@@ -16,6 +16,7 @@ from app import app
 from chalicelib.domain import errors
 from chalicelib.domain.documents import new_document
 from chalicelib.domain.endings import Purpose
+from chalicelib.domain.executions import read_task_token
 from tests.statemachines.definition import RELEASED, all_states, function_of, load_definition, snake_case
 
 ROOT = Path(__file__).parents[2]
@@ -173,10 +174,16 @@ def _event_keys(function: str) -> set[tuple[str, ...]]:
     module = resolve_name(HANDLERS[function].rpartition(".")[0])
     source = ast.parse(inspect.getsource(module))
     definition = next(node for node in source.body if isinstance(node, ast.FunctionDef) and node.name == function)
-    taken = [ast.unparse(node) for node in ast.walk(definition) if isinstance(node, ast.Call | ast.Subscript)]
+    taken = _calls(definition)
+    if any(text.startswith("read_task_token(event, ") for text in taken):
+        taken += _calls(ast.parse(inspect.getsource(read_task_token)))
     assert not [text for text in taken if text.startswith("event[")]
     fields = [re.fullmatch(r"(?:read|find)_field\(\w+, event, '([\w.]+)'\)", text) for text in taken]
     return {tuple(field[1].split(".")) for field in fields if field}
+
+
+def _calls(source: ast.AST) -> list[str]:
+    return [ast.unparse(node) for node in ast.walk(source) if isinstance(node, ast.Call | ast.Subscript)]
 
 
 def _matched(kind: str) -> set[str]:

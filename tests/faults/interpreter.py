@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from itertools import count
 from typing import Any
@@ -31,8 +32,8 @@ _RETRY = {"ErrorEquals", "IntervalSeconds", "MaxAttempts", "BackoffRate", "MaxDe
 _CATCH, _CHOICE = {"ErrorEquals", "ResultPath", "Next"}, {"Variable", "StringEquals", "BooleanEquals", "Next"}
 _PATH, _RESULT_PATH = re.compile(r"\$(?:\.\w+|\[\d+\])*"), re.compile(r"\$(?:\.\w+)?")
 _STEP, _FORMAT = re.compile(r"\.(\w+)|\[(\d+)\]"), re.compile(r"States\.Format\('([^'{}]*\{\}[^'{}]*)', (\$[.\w]*)\)")
-_CONTEXT: set[str] = {"$$.Task.Token", "$$.Execution.Name"}
-_NO_CONTEXT: Mapping[str, str] = {}
+_CONTEXT: set[str] = {"$$.Task.Token", "$$.Execution.Name", "$$.State.EnteredTime", "$$.State.RetryCount"}
+_NO_CONTEXT: Mapping[str, Any] = {}
 _RESOURCES = {"arn:aws:states:::lambda:invoke", "arn:aws:states:::lambda:invoke.waitForTaskToken"}
 
 
@@ -100,9 +101,11 @@ class _Token:
 class StateMachine:
     """One definition and its executions. ``invoke`` runs functions."""
 
-    def __init__(self, definition: Mapping[str, Any], *, scheduler: Scheduler, invoke: Invoke) -> None:
+    def __init__(
+        self, definition: Mapping[str, Any], *, scheduler: Scheduler, clock: Callable[[], datetime], invoke: Invoke
+    ) -> None:
         _require_understood(definition)
-        self._definition, self._scheduler, self._invoke = definition, scheduler, invoke
+        self._definition, self._scheduler, self._clock, self._invoke = definition, scheduler, clock, invoke
         self.executions: dict[str, Execution] = {}
         self._tokens: dict[str, _Token] = {}
         self._numbers = count(1)
@@ -167,10 +170,11 @@ class StateMachine:
     def _run_with_retries(self, frame: "_Frame", state: Mapping[str, Any], data: Any) -> tuple[Any, str | None]:
         """The data after a state, and which state is next."""
         retriers = state.get("Retry", ())
-        tries = [0] * len(retriers)
+        tries, entered = [0] * len(retriers), {"$$.State.EnteredTime": self._clock().isoformat()}
         while True:
             try:
-                result = self._attempt(frame, state, data)
+                context = entered | {"$$.State.RetryCount": sum(tries), "$$.Execution.Name": frame.execution.name}
+                result = self._attempt(frame, state, data, context)
                 if "ResultSelector" in state:
                     result = _fill_in(state["ResultSelector"], result)
                 return _place(data, state.get("ResultPath", "$"), result), state.get("Next")
@@ -186,7 +190,7 @@ class StateMachine:
                         return _place(data, catcher.get("ResultPath", "$"), caught), catcher["Next"]
                 raise
 
-    def _attempt(self, frame: "_Frame", state: Mapping[str, Any], data: Any) -> Any:
+    def _attempt(self, frame: "_Frame", state: Mapping[str, Any], data: Any, context: Mapping[str, Any]) -> Any:
         if state["Type"] == "Pass":
             return _fill_in(state["Parameters"], data) if "Parameters" in state else data
         if state["Type"] == "Parallel":
@@ -195,20 +199,22 @@ class StateMachine:
         if type(seconds) is not int or seconds <= 0:
             raise StateError("States.Runtime", f"a timeout of {seconds!r}")
         if state["Resource"].endswith("waitForTaskToken"):
-            return self._wait_for_token(frame, state["Parameters"], data, seconds)
-        parameters = _fill_in(state["Parameters"], data, _context(frame))
+            return self._wait_for_token(frame, state["Parameters"], data, context, seconds)
+        parameters = _fill_in(state["Parameters"], data, context)
         run = self._invoke(parameters["FunctionName"], parameters["Payload"])
         self._require_in_time(frame, seconds, run.is_over)
         if run.error:
             raise StateError(run.error, run.cause)
         return {"Payload": run.value, "StatusCode": 200}
 
-    def _wait_for_token(self, frame: "_Frame", template: Any, data: Any, seconds: int) -> Any:
+    def _wait_for_token(
+        self, frame: "_Frame", template: Any, data: Any, context: Mapping[str, Any], seconds: int
+    ) -> Any:
         text = f"token-{frame.execution.name}-{next(self._numbers):06d}"
         token = self._tokens[text] = _Token(frame.execution)
         until = self._scheduler.now + seconds
         try:
-            parameters = _fill_in(template, data, _context(frame) | {"$$.Task.Token": text})
+            parameters = _fill_in(template, data, {**context, "$$.Task.Token": text})
             run = self._invoke(parameters["FunctionName"], parameters["Payload"])
             self._require_in_time(frame, seconds, run.is_over, token.answered)
             if not token.answered.is_set:
@@ -301,11 +307,7 @@ def _find(path: str, data: Any) -> Any:
     return data
 
 
-def _context(frame: _Frame) -> dict[str, str]:
-    return {"$$.Execution.Name": frame.execution.name}
-
-
-def _fill_in(template: Any, data: Any, context: Mapping[str, str] = _NO_CONTEXT) -> Any:
+def _fill_in(template: Any, data: Any, context: Mapping[str, Any] = _NO_CONTEXT) -> Any:
     if not isinstance(template, dict):
         return template
     filled = {}

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from chalicelib.domain.documents import new_document
+from tests.factories import FRIDAY_NOON, seconds
 from tests.faults.interpreter import DefinitionError, Execution, Invocation, RefusalError, StateMachine
 from tests.faults.scheduler import Scheduler
 from tests.statemachines.definition import load_definition, snake_case
@@ -18,6 +20,7 @@ COMPARED = (
     "provisioning fails",
     "closing the tunnels fails",
     "holding fails",
+    "asking people fails",
 )
 DAYS = 30 * 86_400.0
 
@@ -28,7 +31,7 @@ class Rehearsal:
     def __init__(self, scenario: Scenario, definition: Mapping[str, Any]) -> None:
         self.play = Play({**GOES_WELL, **scenario.script})
         self._scenario, self._scheduler = scenario, Scheduler()
-        self.machine = StateMachine(definition, scheduler=self._scheduler, invoke=self._invoke)
+        self.machine = StateMachine(definition, scheduler=self._scheduler, clock=self._now, invoke=self._invoke)
 
     def run(self) -> Execution:
         execution = self.machine.start("R-000000", json.dumps(new_document("R-000000", self._scenario.purpose)))
@@ -36,6 +39,9 @@ class Rehearsal:
         self._scheduler.run(DAYS)
         self._scheduler.close()
         return execution
+
+    def _now(self) -> datetime:
+        return FRIDAY_NOON + seconds(self._scheduler.now)
 
     def _invoke(self, function: str, payload: Any) -> Invocation:
         run, name = Invocation(), snake_case(function.removeprefix(FUNCTION_ARN).rpartition("-")[2])
@@ -123,7 +129,7 @@ def _beside() -> set[str]:
 
 
 def _comparable(events: Mapping[str, Any]) -> Any:
-    """Without what differs by nature: request ids, task tokens, and where in the code an error came from."""
+    """Without what differs by nature: request ids, task tokens, times, and where in the code an error came from."""
     text = json.dumps({name: given for name, given in events.items() if given})
     return _without_noise(json.loads(text))
 
@@ -133,7 +139,7 @@ def _without_noise(value: Any) -> Any:
         kept = {
             name: each
             for name, each in value.items()
-            if name not in {"request_id", "execution", "task_token", "stackTrace"}
+            if name not in {"request_id", "execution", "task_token", "entered_at", "stackTrace"}
         }
         return {name: _without_noise(_read(name, each)) for name, each in kept.items()}
     return [_without_noise(each) for each in value] if isinstance(value, list) else value

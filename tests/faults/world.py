@@ -70,7 +70,9 @@ class World:
         self.dynamo = ModelDynamo()
         self.dynamo.create_table(TableName=seed.TABLE)
         self.aws = Aws(self._carry, self._through)
-        self.machine = StateMachine(definition(_definition()), scheduler=self.scheduler, invoke=self._invoke_for_state)
+        self.machine = StateMachine(
+            definition(_definition()), scheduler=self.scheduler, clock=self.now, invoke=self._invoke_for_state
+        )
         self._own = handlers or {}
         self._lambdas = Lambdas(ground.handlers)
         self._ec2 = Ec2Delays(PENDING_SECONDS, STOPPING_SECONDS, lambda: self.scheduler.now)

@@ -34,6 +34,7 @@ from tests.factories import (
     a_record,
     a_request,
     a_review,
+    a_task_token,
     an_ended_request,
     minutes,
 )
@@ -77,11 +78,11 @@ class Ledger:
         self.request = filed.request
         self.request_id = request_id = filed.request.request_id
         record = a_record(request_id=request_id)
-        self.requests.open_decision(record, task_token="a token")
+        self.requests.open_decision(record, task_token=a_task_token("a token"))
         self.requests.replace_decision(replace(a_record(BOB, request_id=request_id), version=record.version + 1))
         for card in ("approval", "asked", "ready", "soon", "review"):
             self.requests.keep_card(request_id, card, CARD)  # type: ignore[arg-type]  # each is a name of a card
-        self.requests.keep_hold_token(request_id, "another token")
+        self.requests.keep_hold_token(request_id, a_task_token("another token"))
         self.requests.keep_told(request_id, end=FRIDAY_NOON, warned=FRIDAY_NOON, instance_id="i-0123456789abcdef0")
         self.requests.keep_tell_try(request_id, at=FRIDAY_NOON)
         self.requests.open_review(a_review(request_id=request_id))
@@ -111,7 +112,9 @@ class Ledger:
             "require_request": lambda: requests.require_request(request_id),
             "file_request": lambda: requests.file_request(a_request(), origin_id=ORIGIN, open_limit=3),
             "file_request, another": lambda: requests.file_request(a_request(), origin_id="a third", open_limit=1),
-            "open_decision": lambda: requests.open_decision(a_record(request_id=request_id), task_token="a token"),
+            "open_decision": lambda: requests.open_decision(
+                a_record(request_id=request_id), task_token=a_task_token("a token")
+            ),
             "replace_decision": lambda: requests.replace_decision(replace(a_record(request_id=request_id), version=3)),
             "ask_end": lambda: requests.ask_end(request_id, at=now),
             "open_review": lambda: requests.open_review(a_review(request_id=request_id)),

@@ -30,6 +30,7 @@ FIELDS = {
 """Every field that the definition may use. An execution timeout is not among them: it would skip every Catch."""
 FAILURE = "$.failure"
 EXECUTION = "$$.Execution.Name"
+TOKEN = ["$$.Task.Token", "$$.State.EnteredTime", "$$.State.RetryCount"]
 GRANTS, REVOKES = "ConfirmApproval", ("RevokeAccess", "CloseTunnels", "ReportOutcome")
 NEEDS_GRANT = ("FindDatabaseInstances", "PrepareAccess", "DeliverConnection", "HoldAccess")
 LONGEST_TELLING_SECONDS = 15
@@ -84,11 +85,13 @@ def invokes_only_functions(machine: Machine) -> Iterator[str]:
 
 
 def passes_tokens_to_callbacks_alone(machine: Machine) -> Iterator[str]:
-    """A callback without its token waits for nobody; any other function has no use for one."""
+    """A callback without its token, and the turn that orders it among others, waits for nobody; any other function has no use
+    for one.
+    """
     for name, state in all_states(machine):
-        tokens = [path for path in _paths(state) if path.startswith("$$") and path != EXECUTION]
-        if tokens != (["$$.Task.Token"] if _is_callback(state) else []):
-            yield f"{name} passes {tokens or 'no token'}"
+        passed = [path for path in _paths(state) if path.startswith("$$") and path != EXECUTION]
+        if passed != (TOKEN if _is_callback(state) else []):
+            yield f"{name} passes {passed or 'no token'}"
 
 
 def tells_every_function_its_execution(machine: Machine) -> Iterator[str]:

@@ -68,12 +68,17 @@ BREAKS: list[tuple[Rule, Break, str]] = [
     (
         rules.passes_tokens_to_callbacks_alone,
         lambda states: states["HoldAccess"]["Parameters"]["Payload"].pop("task_token.$"),
-        "HoldAccess passes no token",
+        "HoldAccess passes ['$$.State.EnteredTime', '$$.State.RetryCount']",
     ),
     (
         rules.passes_tokens_to_callbacks_alone,
         lambda states: states["HoldAccess"]["Parameters"]["Payload"].update({"task_token.$": "$$.Task.Tokn"}),
-        "HoldAccess passes ['$$.Task.Tokn']",
+        "HoldAccess passes ['$$.Task.Tokn', '$$.State.EnteredTime', '$$.State.RetryCount']",
+    ),
+    (
+        rules.passes_tokens_to_callbacks_alone,
+        lambda states: states["RequestReview"]["Parameters"]["Payload"].pop("retries.$"),
+        "RequestReview passes ['$$.Task.Token', '$$.State.EnteredTime']",
     ),
     (
         rules.passes_tokens_to_callbacks_alone,

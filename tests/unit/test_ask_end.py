@@ -7,14 +7,22 @@ from chalicelib.domain.errors import UnknownRequestError
 from chalicelib.domain.people import Person
 from chalicelib.workflow.ask_end import ask_end
 from chalicelib.workflow.hold_access import hold_access
-from tests.factories import ALICE, BOB, FRIDAY_NOON, REQUEST_ID, a_record, an_ended_request
+from tests.factories import (
+    ALICE,
+    BOB,
+    FRIDAY_NOON,
+    REQUEST_ID,
+    a_record,
+    a_task_token,
+    an_ended_request,
+)
 from tests.fakes import World
 
 
 def held() -> World:
     world = World()
     world.declare_grant()
-    world.requests.keep_hold_token(REQUEST_ID, "token-2")
+    world.requests.keep_hold_token(REQUEST_ID, a_task_token("token-2"))
     return world
 
 
@@ -36,7 +44,7 @@ def test_the_asking_is_recorded_and_wakes_the_hold() -> None:
 def test_an_approval_that_is_over_is_not_woken() -> None:
     """Each call is time that the person waits."""
     world = held()
-    world.requests.open_decision(a_record(), task_token="token-1")
+    world.requests.open_decision(a_record(), task_token=a_task_token("token-1"))
     ask(world)
 
     assert ["token-2"] == world.executions.woken
@@ -69,7 +77,7 @@ def test_a_hold_that_began_after_the_request_was_read_is_woken() -> None:
     world = World()
     world.requests.keep_told(REQUEST_ID, end=world.declare_grant().ends_at)
     world.requests.declare_meanwhile(
-        "require_request", lambda: world.run(hold_access, request_id=REQUEST_ID, task_token="token-2")
+        "require_request", lambda: world.run(hold_access, request_id=REQUEST_ID, task_token=a_task_token("token-2"))
     )
     ask(world)
 
@@ -81,7 +89,7 @@ def test_a_hold_that_begins_right_after_the_asking_is_woken() -> None:
     world = World()
     world.declare_grant()
     world.requests.declare_meanwhile(
-        "ask_end", lambda: world.run(hold_access, request_id=REQUEST_ID, task_token="token-2")
+        "ask_end", lambda: world.run(hold_access, request_id=REQUEST_ID, task_token=a_task_token("token-2"))
     )
     ask(world)
 

@@ -39,6 +39,7 @@ from tests.factories import (
     a_connected_instance,
     a_course,
     a_receipt,
+    a_task_token,
     a_tunnel,
     minutes,
 )
@@ -85,7 +86,7 @@ class Story:
     def approve(self, request_id: str) -> None:
         """From the asking to the verdict; the requester tries first."""
         self.world.clock.advance(10)
-        self.step(request_approval, request_id=request_id, task_token="task-token-1")
+        self.step(request_approval, request_id=request_id, task_token=a_task_token("task-token-1"))
         self.world.clock.advance(10)
         self.decide(request_id, ALICE, approves=True)
         self.step(check_policy, request_id=request_id)

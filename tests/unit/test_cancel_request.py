@@ -13,7 +13,17 @@ from chalicelib.workflow.confirm_approval import confirm_approval
 from chalicelib.workflow.record_decision import record_decision
 from chalicelib.workflow.report_outcome import report_outcome
 from chalicelib.workflow.request_approval import request_approval
-from tests.factories import ALICE, BOB, FRIDAY_NOON, READ, REQUEST_ID, a_course, a_record, an_ended_request
+from tests.factories import (
+    ALICE,
+    BOB,
+    FRIDAY_NOON,
+    READ,
+    REQUEST_ID,
+    a_course,
+    a_record,
+    a_task_token,
+    an_ended_request,
+)
 from tests.fakes import World
 
 
@@ -22,7 +32,7 @@ def asked(record: DecisionRecord | None = None, **changes: object) -> World:
     world = World()
     world.declare_request(**changes)
     if record is not None:
-        world.requests.open_decision(record, task_token="token-1")
+        world.requests.open_decision(record, task_token=a_task_token("token-1"))
     return world
 
 
@@ -59,7 +69,7 @@ def test_a_request_is_cancelled_before_its_deciding_is_open() -> None:
     world = asked()
 
     assert cancel(world) is None
-    world.run(request_approval, request_id=REQUEST_ID, task_token="token-1")
+    world.run(request_approval, request_id=REQUEST_ID, task_token=a_task_token("token-1"))
     assert ["token-1"] == world.executions.woken
     assert Outcome.CANCELLED is see_through(world)
 
@@ -69,7 +79,7 @@ def test_a_request_is_cancelled_while_its_deciding_is_being_opened() -> None:
     for method in ("require_request", "open_decision", "keep_card"):
         world = asked()
         world.requests.declare_meanwhile(method, lambda world=world: cancel(world))  # type: ignore[misc]  # bound now
-        world.run(request_approval, request_id=REQUEST_ID, task_token="token-1")
+        world.run(request_approval, request_id=REQUEST_ID, task_token=a_task_token("token-1"))
 
         assert "token-1" in world.executions.woken
         assert Outcome.CANCELLED is see_through(world)
@@ -81,7 +91,7 @@ def test_a_deciding_that_opens_while_it_is_cancelled_is_cancelled_too() -> None:
         world = asked()
         world.requests.declare_meanwhile(
             method,
-            lambda world=world: world.run(request_approval, request_id=REQUEST_ID, task_token="token-1"),  # type: ignore[misc]  # bound now
+            lambda world=world: world.run(request_approval, request_id=REQUEST_ID, task_token=a_task_token("token-1")),  # type: ignore[misc]  # bound now
         )
 
         assert cancel(world) is None

@@ -8,7 +8,14 @@ from chalicelib.domain.errors import LedgerUnavailableError
 from chalicelib.workflow.ask_end import ask_end
 from chalicelib.workflow.close_approval import ClosedApproval, close_approval
 from chalicelib.workflow.record_decision import record_decision
-from tests.factories import ALICE, BOB, CAROL, REQUEST_ID, a_record
+from tests.factories import (
+    ALICE,
+    BOB,
+    CAROL,
+    REQUEST_ID,
+    a_record,
+    a_task_token,
+)
 from tests.fakes import World
 
 APPROVED = ClosedApproval(verdict=Verdict.APPROVED)
@@ -19,7 +26,7 @@ def waited(record: DecisionRecord | None = None) -> World:
     """A request whose approvers were asked."""
     world = World()
     world.declare_request()
-    world.requests.open_decision(record or a_record(), task_token="token-1")
+    world.requests.open_decision(record or a_record(), task_token=a_task_token("token-1"))
     world.requests.keep_card(REQUEST_ID, "approval", CARD)
     return world
 
@@ -83,7 +90,7 @@ def test_a_request_without_a_card_is_closed_silently() -> None:
     """Its card was never posted."""
     world = World()
     world.declare_request()
-    world.requests.open_decision(a_record(), task_token="token-1")
+    world.requests.open_decision(a_record(), task_token=a_task_token("token-1"))
 
     assert ClosedApproval(verdict=Verdict.TIMED_OUT) == close(world)
     assert [] == world.notifier.decisions
@@ -147,7 +154,7 @@ class TestLeavers:
         world = World()
         world.declare_request()
         if record is not None:
-            world.requests.open_decision(record, task_token="token-1")
+            world.requests.open_decision(record, task_token=a_task_token("token-1"))
         world.members.declare_gone(ALICE.person_id)
 
         assert ClosedApproval(

@@ -23,6 +23,7 @@ from tests.factories import (
     a_record,
     a_request,
     a_rule,
+    a_task_token,
     an_ended_request,
 )
 from tests.fakes import World
@@ -35,7 +36,7 @@ def decided(record: DecisionRecord | None = APPROVED, **changes: object) -> Worl
     world = World()
     world.declare_request(**changes)
     if record is not None:
-        world.requests.open_decision(record, task_token="token-1")
+        world.requests.open_decision(record, task_token=a_task_token("token-1"))
     return world
 
 

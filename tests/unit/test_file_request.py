@@ -30,6 +30,7 @@ from tests.factories import (
     a_location,
     a_record,
     a_rule,
+    a_task_token,
 )
 from tests.fakes import World
 
@@ -215,7 +216,7 @@ class TestStandingInTheWay:
         request = asked(world, "orders-prod w").request
         as_read = a_decision(terms=Terms(level=READ, duration_seconds=600))
         record = a_record(request_id=request.request_id, decisions=(as_read,), verdict=Verdict.APPROVED)
-        world.requests.open_decision(record, task_token="token-1")
+        world.requests.open_decision(record, task_token=a_task_token("token-1"))
         held = world.grants.declare_grant(a_grant(replace(request, level=READ), delivered_at=FRIDAY_NOON))
 
         assert ask(world, "orders-prod w", origin_id="trigger-2") == AlreadyHeld(grant=held)

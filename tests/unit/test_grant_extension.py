@@ -30,6 +30,7 @@ from tests.factories import (
     a_record,
     a_request,
     a_rule,
+    a_task_token,
     an_ended_request,
     minutes,
 )
@@ -46,14 +47,14 @@ def held(record: DecisionRecord | None = APPROVED, *, more_minutes: int = 30, **
     world.declare_grant()
     grant = delivered(a_grant(is_ordered=True), instance_id="i-1", writer=WRITER, now=FRIDAY_NOON)
     world.grants.declare_grant(grant)
-    world.requests.keep_hold_token(REQUEST_ID, "token-hold")
+    world.requests.keep_hold_token(REQUEST_ID, a_task_token("token-hold"))
     world.requests.declare_request(
         a_request(
             **{"request_id": EXTENSION_ID, "extends": REQUEST_ID, "duration_seconds": more_minutes * 60} | extension
         )
     )
     if record is not None:
-        world.requests.open_decision(record, task_token="token-1")
+        world.requests.open_decision(record, task_token=a_task_token("token-1"))
     return world
 
 
@@ -252,7 +253,9 @@ class TestTooLate:
 def test_the_hold_that_began_meanwhile_is_the_one_that_is_woken() -> None:
     """Its token is newer than the record that was read first."""
     world = held()
-    world.grants.declare_meanwhile("replace_grant", lambda: world.requests.keep_hold_token(REQUEST_ID, "token-newer"))
+    world.grants.declare_meanwhile(
+        "replace_grant", lambda: world.requests.keep_hold_token(REQUEST_ID, a_task_token("token-newer"))
+    )
     extend(world)
 
     assert ["token-newer"] == world.executions.woken

@@ -7,12 +7,21 @@ import pytest
 from chalicelib.domain.grants import Grant, GrantState
 from chalicelib.workflow.ask_end import ask_end
 from chalicelib.workflow.hold_access import hold_access
-from tests.factories import ALICE, FRIDAY_NOON, REQUEST_ID, a_grant, a_request, minutes, seconds
+from tests.factories import (
+    ALICE,
+    FRIDAY_NOON,
+    REQUEST_ID,
+    a_grant,
+    a_request,
+    a_task_token,
+    minutes,
+    seconds,
+)
 from tests.fakes import World
 
 
 def hold(world: World, token: str = "token-2") -> None:
-    world.run(hold_access, request_id=REQUEST_ID, task_token=token)
+    world.run(hold_access, request_id=REQUEST_ID, task_token=a_task_token(token))
 
 
 def delivered() -> World:

@@ -30,6 +30,7 @@ from tests.factories import (
     a_record,
     a_request,
     a_rule,
+    a_task_token,
     seconds,
 )
 from tests.fakes import FakeGrantLedger, World
@@ -67,7 +68,7 @@ def approve_extension(world: World, request_id: str, more_seconds: int) -> None:
     """An extension that only has to be carried out."""
     world.requests.declare_request(a_request(request_id=request_id, extends=REQUEST_ID, duration_seconds=more_seconds))
     approved = a_record(BOB, request_id=request_id, verdict=Verdict.APPROVED)
-    world.requests.open_decision(approved, task_token="token-1")
+    world.requests.open_decision(approved, task_token=a_task_token("token-1"))
 
 
 def extend(world: World, request_id: str = "R-LNGER2") -> Confirmation:
@@ -108,7 +109,9 @@ class Life:
 
     def _hold(self, wait_seconds: int) -> None:
         token, until = f"token-hold-{self.turns}", self.world.clock.now + seconds(wait_seconds)
-        self.world.run(hold_access, request_id=REQUEST_ID, task_token=token)
+        self.world.run(
+            hold_access, request_id=REQUEST_ID, task_token=a_task_token(token, entered_at=self.world.clock.now)
+        )
         while token not in self.world.executions.woken:
             at, act = self.happenings[0] if self.happenings else (10**9, lambda: None)
             if until <= FRIDAY_NOON + seconds(at):

@@ -57,6 +57,7 @@ from tests.factories import (
     a_record,
     a_request,
     a_rule,
+    a_task_token,
     an_order,
     seconds,
 )
@@ -264,7 +265,7 @@ class TestDeciding:
     def test_people_decide_what_it_asks(self) -> None:
         """Carol says yes, and it is granted by the machine's own rule."""
         world = asked()
-        world.run(request_approval, request_id=REQUEST_ID, task_token="token-1")
+        world.run(request_approval, request_id=REQUEST_ID, task_token=a_task_token("token-1"))
         world.run(record_decision, request_id=REQUEST_ID, person=CAROL, approves=True)
 
         assert ClosedApproval(verdict=Verdict.APPROVED) == world.run(close_approval, request_id=REQUEST_ID)
@@ -276,7 +277,7 @@ class TestDeciding:
         """Neither its own request nor another's, and whatever group somebody put it into."""
         world = asked(a_shop(w=own_rule(approvers=frozenset(), approver_groups=frozenset({"S0ONCALL"}))))
         world.groups.members["S0ONCALL"] = {machine.person_id}
-        world.requests.open_decision(a_record(), task_token="token-1")
+        world.requests.open_decision(a_record(), task_token=a_task_token("token-1"))
         answer = world.run(record_decision, request_id=REQUEST_ID, person=machine, approves=True)
 
         assert Refusal(reason=f"The pipeline {machine.name} decides nothing; people do.") == answer
@@ -284,7 +285,7 @@ class TestDeciding:
     def test_a_rule_that_has_gone_meanwhile_gives_nothing(self) -> None:
         """What people may have does not stand in for it."""
         world = asked()
-        world.requests.open_decision(a_record(CAROL, verdict=Verdict.APPROVED), task_token="token-1")
+        world.requests.open_decision(a_record(CAROL, verdict=Verdict.APPROVED), task_token=a_task_token("token-1"))
         world.catalogue = a_shop()
 
         assert not world.run(confirm_approval, request_id=REQUEST_ID).is_confirmed
@@ -359,7 +360,7 @@ class TestSlack:
     def test_it_is_asked_for_in_the_channel_and_told_nothing(self) -> None:
         """The approval card stands; there is no card to follow, and the state goes on."""
         world = asked()
-        world.run(request_approval, request_id=REQUEST_ID, task_token="token-1")
+        world.run(request_approval, request_id=REQUEST_ID, task_token=a_task_token("token-1"))
         record = world.requests.require_request(REQUEST_ID)
 
         assert ("C0APPROVALS", None) == (record.approval_card and record.approval_card.channel, record.asked_card)
@@ -392,7 +393,7 @@ class TestSlack:
     def test_slack_is_not_asked_whether_it_is_a_member(self) -> None:
         """Neither when its request is closed nor while it holds access; of who said yes it is."""
         world = holding()
-        world.requests.open_decision(a_record(CAROL, verdict=Verdict.APPROVED), task_token="token-1")
+        world.requests.open_decision(a_record(CAROL, verdict=Verdict.APPROVED), task_token=a_task_token("token-1"))
 
         assert ClosedApproval(verdict=Verdict.APPROVED) == world.run(close_approval, request_id=REQUEST_ID)
         world.run(reconcile_grants)
@@ -464,7 +465,7 @@ def decide(catalogue: Catalogue, asking: Person, pressing: Person) -> object:
 def asked_by(person: Person, catalogue: Catalogue) -> World:
     world = World(catalogue=catalogue)
     world.requests.declare_request(a_request(person=person, duration_seconds=60))
-    world.requests.open_decision(a_record(), task_token="token-1")
+    world.requests.open_decision(a_record(), task_token=a_task_token("token-1"))
     return world
 
 

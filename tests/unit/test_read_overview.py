@@ -38,6 +38,7 @@ from tests.factories import (
     a_request,
     a_review,
     a_rule,
+    a_task_token,
     an_ended_request,
     minutes,
 )
@@ -78,7 +79,7 @@ def test_what_waits_for_a_person_is_what_they_could_decide(
     world = World(catalogue=a_catalogue(a_location(levels={OPERATE: rule}), people=PEOPLE))
     request = a_request(person=asked_by)
     world.requests.declare_request(request)
-    world.requests.open_decision(a_record(*yes, needed=3, verdict=verdict), task_token="token-1")
+    world.requests.open_decision(a_record(*yes, needed=3, verdict=verdict), task_token=a_task_token("token-1"))
     if has_ended:
         world.requests.close_request(an_ended_request(request))
     world.clock.advance(late * 60)
@@ -134,7 +135,9 @@ def test_access_that_was_approved_as_reading_is_held_as_reading() -> None:
     request = a_request(level=WRITE)
     world.requests.declare_request(request)
     as_read = a_decision(BOB, terms=Terms(level=READ, duration_seconds=600))
-    world.requests.open_decision(a_record(decisions=(as_read,), verdict=Verdict.APPROVED), task_token="token-1")
+    world.requests.open_decision(
+        a_record(decisions=(as_read,), verdict=Verdict.APPROVED), task_token=a_task_token("token-1")
+    )
     world.grants.declare_grant(a_grant(replace(request, level=READ), delivered_at=FRIDAY_NOON))
 
     assert [READ] == [each.grant.facts.level for each in overview(world).held]
@@ -169,7 +172,7 @@ def test_a_location_that_left_the_catalogue_spoils_no_home() -> None:
     """What waits there cannot be decided; the rest is shown."""
     world = World(catalogue=a_catalogue(a_location("orders-new", levels={OPERATE: a_rule()})))
     world.declare_request(is_break_glass=True)
-    world.requests.open_decision(a_record(), task_token="token-1")
+    world.requests.open_decision(a_record(), task_token=a_task_token("token-1"))
     world.requests.open_review(a_review())
     seen = overview(world, BOB)
 
@@ -181,7 +184,7 @@ def test_requests_are_read_together_however_many_wait() -> None:
     world, questions = World(), list[str]()
     for request_id, person in (("R-NUMBR2", ALICE), ("R-NUMBR3", BOB), ("R-NUMBR4", CAROL)):
         world.declare_request(request_id=request_id, person=person, level=OPERATE)
-        world.requests.open_decision(a_record(request_id=request_id), task_token="token")
+        world.requests.open_decision(a_record(request_id=request_id), task_token=a_task_token("token"))
     for method in ("find_request", "find_requests"):
         world.requests.declare_meanwhile(method, lambda asked=method: questions.append(asked), times=9)
     overview(world, BOB)
@@ -194,7 +197,7 @@ class TestRefreshing:
         """And nobody else."""
         world = World(catalogue=a_catalogue(people=PEOPLE))
         world.declare_request()
-        world.requests.open_decision(a_record(), task_token="token-1")
+        world.requests.open_decision(a_record(), task_token=a_task_token("token-1"))
         world.run(refresh_homes, request_id=REQUEST_ID)
 
         assert {"alice", "bob", "carol"} == set(world.homes.published)

@@ -24,6 +24,7 @@ from tests.factories import (
     a_record,
     a_request,
     a_review,
+    a_task_token,
     minutes,
 )
 from tests.fakes import FakeExecutions, World
@@ -220,7 +221,7 @@ class TestLateQuestions:
             world.requests.ask_end(REQUEST_ID, at=FRIDAY_NOON)
         close(world, outcome)
         world.requests.keep_reported(REQUEST_ID)
-        world.requests.open_decision(a_record(), task_token="token-1")
+        world.requests.open_decision(a_record(), task_token=a_task_token("token-1"))
 
         assert (["R-ABC234: its question closed"], []) == (reconcile(world), reconcile(world))
         assert [] == list(world.requests.requests_to_decide())
@@ -233,7 +234,7 @@ class TestLateQuestions:
         """Whatever became of its execution: what is started for it closes the question."""
         world = asked(30)
         world.executions.declare_over(REQUEST_ID)
-        world.requests.open_decision(a_record(), task_token="token-1")
+        world.requests.open_decision(a_record(), task_token=a_task_token("token-1"))
 
         assert ["R-ABC234-revoke-4 started"] == reconcile(world)
         assert [REQUEST_ID] == list(world.requests.requests_to_decide())
@@ -243,7 +244,7 @@ class TestLateQuestions:
         world = asked(60)
         close(world)
         world.requests.keep_reported(REQUEST_ID)
-        world.requests.open_decision(a_record(), task_token="token-1")
+        world.requests.open_decision(a_record(), task_token=a_task_token("token-1"))
         denied = a_record(verdict=Verdict.DENIED, version=2)
         world.requests.declare_meanwhile("find_requests", lambda: world.requests.replace_decision(denied))
 
@@ -257,7 +258,7 @@ class TestUnheardSignals:
         """Whoever decided died before waking the workflow."""
         world = asked(5)
         world.executions.declare_running(REQUEST_ID)
-        world.requests.open_decision(a_record(verdict=verdict), task_token="token-1")
+        world.requests.open_decision(a_record(verdict=verdict), task_token=a_task_token("token-1"))
 
         assert ["R-ABC234 woken"] == reconcile(world)
         assert ["token-1"] == world.executions.woken
@@ -266,7 +267,7 @@ class TestUnheardSignals:
         """By its own execution, which has a timeout."""
         world = asked(50)
         world.executions.declare_running(REQUEST_ID)
-        world.requests.open_decision(a_record(), task_token="token-1")
+        world.requests.open_decision(a_record(), task_token=a_task_token("token-1"))
 
         assert [] == reconcile(world)
 
@@ -275,7 +276,7 @@ class TestUnheardSignals:
         world = World()
         world.declare_grant()
         world.executions.declare_running(REQUEST_ID)
-        world.requests.keep_hold_token(REQUEST_ID, "token-2")
+        world.requests.keep_hold_token(REQUEST_ID, a_task_token("token-2"))
         world.requests.ask_end(REQUEST_ID, at=FRIDAY_NOON - minutes(3))
 
         assert ["R-ABC234 woken"] == reconcile(world)
@@ -286,7 +287,7 @@ class TestUnheardSignals:
         world = World()
         world.declare_grant()
         world.executions.declare_running(REQUEST_ID)
-        world.requests.keep_hold_token(REQUEST_ID, "token-2")
+        world.requests.keep_hold_token(REQUEST_ID, a_task_token("token-2"))
         world.requests.ask_end(REQUEST_ID, at=FRIDAY_NOON - minutes(1))
 
         assert [] == reconcile(world)
@@ -297,7 +298,7 @@ class TestReplacedBastions:
         world = World()
         world.declare_grant(instance_id="i-2")
         world.executions.declare_running(REQUEST_ID)
-        world.requests.keep_hold_token(REQUEST_ID, "token-2")
+        world.requests.keep_hold_token(REQUEST_ID, a_task_token("token-2"))
         world.requests.keep_told(REQUEST_ID, instance_id=told)
         if tried:
             world.requests.keep_tell_try(REQUEST_ID, at=FRIDAY_NOON)
@@ -319,7 +320,7 @@ class TestHolders:
     def hold(self, world: World) -> World:
         world.declare_grant()
         world.executions.declare_running(REQUEST_ID)
-        world.requests.keep_hold_token(REQUEST_ID, "token-2")
+        world.requests.keep_hold_token(REQUEST_ID, a_task_token("token-2"))
         return world
 
     def test_whoever_is_deactivated_holds_nothing(self) -> None:
@@ -379,7 +380,7 @@ class TestReviews:
         world = World()
         world.declare_request(is_break_glass=True)
         world.requests.open_review(a_review(opened_at=FRIDAY_NOON - minutes(opened_minutes_ago), **changes))
-        world.requests.keep_review_token(REQUEST_ID, "token-3")
+        world.requests.keep_review_token(REQUEST_ID, a_task_token("token-3"))
         world.executions.declare_running(REQUEST_ID)
         return world
 

@@ -9,7 +9,18 @@ from chalicelib.domain.endings import Outcome
 from chalicelib.domain.errors import LedgerUnavailableError, UnknownRequestError
 from chalicelib.domain.people import Person
 from chalicelib.workflow.record_decision import record_decision
-from tests.factories import ALICE, BOB, CAROL, DAVE, REQUEST_ID, WRITE, a_record, a_request, an_ended_request
+from tests.factories import (
+    ALICE,
+    BOB,
+    CAROL,
+    DAVE,
+    REQUEST_ID,
+    WRITE,
+    a_record,
+    a_request,
+    a_task_token,
+    an_ended_request,
+)
 from tests.fakes import World
 
 
@@ -17,7 +28,7 @@ def waiting(*, needed: int = 1) -> World:
     """A request that waits for one or two approvers."""
     world = World()
     world.declare_request(**({"level": WRITE} if needed == 2 else {}))
-    world.requests.open_decision(a_record(needed=needed), task_token="token-1")
+    world.requests.open_decision(a_record(needed=needed), task_token=a_task_token("token-1"))
     return world
 
 
@@ -148,7 +159,7 @@ def test_a_decision_on_one_request_leaves_others_alone() -> None:
     """Even of the same person."""
     world = waiting()
     world.requests.declare_request(a_request(request_id="R-NEXT22", level=WRITE))
-    world.requests.open_decision(a_record(request_id="R-NEXT22"), task_token="token-2")
+    world.requests.open_decision(a_record(request_id="R-NEXT22"), task_token=a_task_token("token-2"))
     press(world, BOB)
 
     assert a_record(request_id="R-NEXT22") == world.requests.require_request("R-NEXT22").decisions

@@ -8,7 +8,13 @@ from chalicelib.domain.errors import UnknownRequestError
 from chalicelib.workflow.ask_end import ask_end
 from chalicelib.workflow.record_decision import record_decision
 from chalicelib.workflow.remind_approvers import remind_approvers
-from tests.factories import ALICE, BOB, REQUEST_ID, a_record
+from tests.factories import (
+    ALICE,
+    BOB,
+    REQUEST_ID,
+    a_record,
+    a_task_token,
+)
 from tests.fakes import World
 
 
@@ -16,13 +22,13 @@ def waiting(record: DecisionRecord | None = None) -> World:
     """A request whose approvers were asked; the first half is over."""
     world = World()
     world.declare_request()
-    world.requests.open_decision(record or a_record(), task_token="token-1")
+    world.requests.open_decision(record or a_record(), task_token=a_task_token("token-1"))
     world.requests.keep_card(REQUEST_ID, "approval", CardReference(channel="C0APPROVALS", ts="1.2"))
     return world
 
 
 def remind(world: World) -> bool:
-    return world.run(remind_approvers, request_id=REQUEST_ID, task_token="token-2")
+    return world.run(remind_approvers, request_id=REQUEST_ID, task_token=a_task_token("token-2"))
 
 
 def test_those_who_have_not_answered_are_asked_once_more() -> None:
@@ -78,7 +84,7 @@ def test_a_request_without_a_card_reminds_of_nothing() -> None:
     """There is nothing to answer to."""
     world = World()
     world.declare_request()
-    world.requests.open_decision(a_record(), task_token="token-1")
+    world.requests.open_decision(a_record(), task_token=a_task_token("token-1"))
 
     assert not remind(world)
 

@@ -21,6 +21,7 @@ from tests.factories import (
     a_receipt,
     a_record,
     a_request,
+    a_task_token,
     minutes,
 )
 from tests.fakes import FakeNotifier, World
@@ -54,7 +55,7 @@ class TestTelling:
         world = ending()
         approval, ready = CardReference(channel="C0APPROVALS", ts="1.2"), CardReference(channel="D0ALICE", ts="3.4")
         decided = a_record(BOB, verdict=Verdict.APPROVED)
-        world.requests.open_decision(decided, task_token="token-1")
+        world.requests.open_decision(decided, task_token=a_task_token("token-1"))
         world.requests.keep_card(REQUEST_ID, "approval", approval)
         world.requests.keep_card(REQUEST_ID, "ready", ready)
         closed = ClosedTunnels(ended=("mine",))
@@ -143,7 +144,7 @@ class TestTelling:
         """Else it would stand among what people have to decide for ever."""
         world = World()
         world.declare_request()
-        world.requests.open_decision(a_record(), task_token="token-1")
+        world.requests.open_decision(a_record(), task_token=a_task_token("token-1"))
         report(world, a_course(failure=StepError(Error="SlackUnavailableError"), is_confirmed=False))
 
         assert [] == world.requests.requests_to_decide()

@@ -19,6 +19,7 @@ from tests.factories import (
     a_policy,
     a_record,
     a_request,
+    a_task_token,
     minutes,
 )
 from tests.fakes import FakeNotifier, World
@@ -31,7 +32,7 @@ def asked(**changes: object) -> World:
 
 
 def ask(world: World, token: str = "token-1") -> None:
-    world.run(request_approval, request_id=REQUEST_ID, task_token=token)
+    world.run(request_approval, request_id=REQUEST_ID, task_token=a_task_token(token))
 
 
 def decide(world: World, person: Person, *, approves: bool = True) -> None:

@@ -36,6 +36,7 @@ from tests.factories import (
     a_request,
     a_review,
     a_rule,
+    a_task_token,
     minutes,
 )
 from tests.fakes import FakeExecutions, FakeGrantLedger, World
@@ -66,7 +67,7 @@ def review(
 
 
 def ask(world: World, token: str = "token-1") -> None:
-    world.run(request_review, request_id=REQUEST_ID, task_token=token)
+    world.run(request_review, request_id=REQUEST_ID, task_token=a_task_token(token))
 
 
 class TestPolicy:

@@ -46,6 +46,7 @@ from tests.factories import (
     a_receipt,
     a_request,
     a_rule,
+    a_task_token,
     minutes,
     seconds,
 )
@@ -148,7 +149,7 @@ class GrantModel(Cast):
             decisions=(),
             version=1,
         )
-        requests.open_decision(record, task_token=f"approval of {request_id}")
+        requests.open_decision(record, task_token=a_task_token(f"approval of {request_id}"))
         if not self.scenario.approvers:
             yes = tuple(
                 Decision(person_id=person.person_id, approves=True, at=FRIDAY_NOON)
@@ -447,7 +448,11 @@ class Life(_Part):
             case "tell":
                 return self._program(tell_holder, request_id=request_id)
             case "hold":
-                return self._program(hold_access, request_id=request_id, task_token=f"hold {place[1]}")
+                return self._program(
+                    hold_access,
+                    request_id=request_id,
+                    task_token=a_task_token(f"hold {place[1]}", entered_at=FRIDAY_NOON + seconds(place[1])),
+                )
             case "find":
                 return self._program(find_database_instances, request_id=request_id, for_provisioning=False)
             case "revoke":
