@@ -7,6 +7,7 @@ is an AttributeError. Whether an operation was given what it needs is left to AW
 import json
 import random
 import secrets
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -31,6 +32,8 @@ CONNECT_SECONDS, READ_SECONDS, PATIENCE_SECONDS = 0.5, 1.5, 1.0
 """No attempt begins once the patience is over, so a call ends within the three together: as long as Slack waits for an answer."""
 
 _FIRST_PAUSE_SECONDS = 0.05
+_SENT_AT_ONCE = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
+"""A body goes out in a packet after its headers. It must not wait until these are acknowledged, which may take 40 ms."""
 _RULES = OrRetryChecker([TransientRetryableChecker(), ThrottledRetryableChecker()])
 _REFUSED = 300
 
@@ -71,7 +74,7 @@ _SERVICES = {
 def new_session(read_seconds: float = READ_SECONDS) -> Any:
     """What carries the requests. An AWS on the same machine may be given longer to answer."""
     make: Any = URLLib3Session  # its stubs know one time for connecting and reading
-    return make(timeout=(CONNECT_SECONDS, read_seconds))
+    return make(timeout=(CONNECT_SECONDS, read_seconds), socket_options=_SENT_AT_ONCE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
