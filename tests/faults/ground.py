@@ -18,6 +18,7 @@ import boto3
 from botocore.client import BaseClient
 from botocore.useragent import UserAgentString
 from moto.core import responses
+from moto.core.model_instances import reset_model_data
 from moto.ec2.models import ec2_backends
 from moto.logs.models import logs_backends
 from moto.moto_api._internal import mock_random
@@ -158,6 +159,7 @@ class Ground:
     def clear(self) -> None:
         """As it was before the first world."""
         self._clear_instances()
+        reset_model_data()  # of everything that it ever made moto keeps a list, and with an instance a world
         logs_backends[seed.ACCOUNT][seed.REGION].groups[seed.AUDIT_LOG].streams.clear()
         self.slack.forget()
         ours = "SELECT rolname FROM pg_roles WHERE rolname LIKE 'jit\\_%' OR rolname LIKE 'drawbridge\\_%\\_attic'"
