@@ -22,6 +22,9 @@ class Sessions(SessionManager):
     def stop(self, *_: object) -> None:
         self._listener.close()
 
+    __enter__ = start
+    __exit__ = stop
+
     def handle(self, operation: str, request: Any, access_key_id: str) -> Any:
         self._end_overdue()
         return super().handle(operation, request, access_key_id)
