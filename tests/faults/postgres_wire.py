@@ -29,8 +29,21 @@ _CONNECT_REFUSALS = {
     Fault.THROTTLED: ("53300", "sorry, too many clients already"),
     Fault.SERVER_ERROR: ("57P03", "the database system is starting up"),
 }
-_TELL, _TELL_AND_WAIT = re.compile(rb"pg_terminate_backend\((\w+(?:\.\w+)?)\)"), rb"pg_terminate_backend(\1, 5000)"
+_TELL, _TELL_AND_WAIT = re.compile(rb"pg_terminate_backend\((?=\w+(?:\.\w+)?\))"), rb"tell_and_wait("
 """A backend that is told to end takes a moment, and how often it is told must not depend on that."""
+_WAITING = """
+CREATE FUNCTION pg_catalog.tell_and_wait(pid integer) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    is_told constant boolean := pg_terminate_backend(pid);
+BEGIN
+    WHILE is_told AND EXISTS (SELECT FROM pg_stat_get_activity(pid)) LOOP
+        PERFORM pg_sleep(0.0005), pg_stat_clear_snapshot();
+    END LOOP;
+    RETURN is_told;
+END
+$$
+"""
+"""PostgreSQL's own way to wait for a backend's end looks every 100 ms."""
 _ENDS = {b"Q", b"S"}
 _WORDS, _NAMES = re.compile(rb"\s+"), re.compile(r"jit_\w+|R-\w{6}")
 
@@ -45,6 +58,9 @@ class Wire:
         self.gate: Gate | None = None
         self.process: Callable[[], Process | None] = lambda: None
         self._looks = server.connect(autocommit=True)
+        for (database,) in self._looks.execute("SELECT datname FROM pg_database WHERE datallowconn").fetchall():
+            with server.connect(database) as connection:
+                connection.execute(_WAITING)
         self._lines: dict[_Line, threading.Thread] = {}
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port: int = self._listener.getsockname()[1]
