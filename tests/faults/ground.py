@@ -135,6 +135,9 @@ class Ground:
         )
         parts.enter_context(environment(settings | {"DRAWBRIDGE_AWS_READ_SECONDS": str(PATIENCE_SECONDS)}))
         self.handlers = stack.name_functions(_load_functions(), self.catalogue)
+        # Warm for ever: by this machine's clock some run or other would read Slack's token anew and take a course of its own.
+        conversation = sys.modules["chalicelib.functions.conversation"]
+        parts.enter_context(strict_asl.installed([(conversation, "monotonic", lambda: 0.0)]))
         parts.callback(moto_api_backend.reset)
         self.clock = sys.modules["chalicelib.functions.clock"].clock
 
