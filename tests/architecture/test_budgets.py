@@ -15,7 +15,7 @@ BUDGETS = {
     "whose calls they are": (150, {"local/aws_calls.py", "local/identities.py"}),
     "the signatures of callers": (125, {"local/signatures.py"}),
     "the strictness of Step Functions": (100, {"local/strict_asl.py"}),
-    "the haste of moto": (75, {"local/quick_moto.py"}),
+    "the haste of moto": (95, {"local/quick_moto.py"}),
     "the SSM server and its protocol": (450, {"local/ssm/server.py", "local/ssm/channel.py", "local/ssm/protocol.py"}),
     "the Session documents": (80, {"local/ssm/documents.py"}),
     "the plugin": (110, {"local/session_manager_plugin.py"}),
