@@ -6,7 +6,6 @@ from typing import Any
 
 from chalice import Blueprint, Rate
 from slack_sdk import WebClient
-from slack_sdk.http_retry.builtin_handlers import ConnectionErrorRetryHandler, RateLimitErrorRetryHandler
 
 from chalicelib.aws.auth_tokens import RdsAuthTokens
 from chalicelib.aws.clients import client
@@ -24,6 +23,7 @@ from chalicelib.slack.homes import SlackHomes
 from chalicelib.slack.members import SlackMembers
 from chalicelib.slack.notifier import SlackNotifier
 from chalicelib.slack.token_view import SlackTokenView
+from chalicelib.slack.web_client import new_web_client
 from chalicelib.workflow import announce_preparation as announce_preparation_verb
 from chalicelib.workflow import close_approval as close_approval_verb
 from chalicelib.workflow import deliver_connection as deliver_connection_verb
@@ -260,13 +260,5 @@ def _slack() -> WebClient:
 def _slack_of(quarter: int) -> WebClient:
     """A client whose token was read in this quarter of an hour: somebody may rotate it while Lambda keeps the process."""
     settings = current_settings()
-    slack = WebClient(
-        token=read_slack_secrets(client("secretsmanager"), settings.slack_secret).bot_token,
-        base_url=settings.slack_api,
-        timeout=10,
-    )
-    slack.retry_handlers = [
-        ConnectionErrorRetryHandler(max_retry_count=1),
-        RateLimitErrorRetryHandler(max_retry_count=1),
-    ]
-    return slack
+    secrets = read_slack_secrets(client("secretsmanager"), settings.slack_secret)
+    return new_web_client(secrets.bot_token, settings.slack_api)

@@ -49,6 +49,7 @@ from chalicelib.slack.cards.holder import (
 from chalicelib.slack.modals.token import local_token_modal
 from chalicelib.slack.notifier import SlackNotifier
 from chalicelib.slack.token_view import SlackTokenView
+from chalicelib.slack.web_client import new_web_client
 from local.slack.api import SlackStandIn, SlackUser
 
 ROOT = Path(__file__).parents[2]
@@ -586,6 +587,22 @@ def test_no_broken_answer_gets_through(answer: bytes, said: str) -> None:
     assert "the connection of R-ABC234" in str(raised.value)
     assert "secret-body" not in str(raised.value)
     assert BOT_TOKEN not in str(raised.value)
+
+
+def test_a_short_pause_is_waited_for(slack: SlackStandIn) -> None:
+    """A second, as in a burst of messages: the state need not be tried again for it."""
+    slack.fail_next("chat.postMessage", "ratelimited", status=429)
+    SlackNotifier(new_web_client(BOT_TOKEN, slack.api_url), CATALOGUE).ask_approvers(REQUEST, a_policy(), CLOSES_AT)
+
+    assert ["ratelimited", None] == [call.answer.get("error") for call in slack.calls]
+
+
+def test_a_long_pause_is_left_to_the_workflow() -> None:
+    """The function would be ended while it waits, and what it is about with it."""
+    busy = an_answer(b'{"ok": false, "error": "ratelimited"}', "429 Too Many Requests\r\nRetry-After: 30")
+
+    with a_server_that_says(busy) as (api_url, _), pytest.raises(SlackUnavailableError, match="asks for a pause"):
+        SlackNotifier(new_web_client(BOT_TOKEN, api_url), CATALOGUE).ask_approvers(REQUEST, a_policy(), CLOSES_AT)
 
 
 def test_a_refused_connection_is_slack_being_unavailable() -> None:
