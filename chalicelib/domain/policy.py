@@ -108,6 +108,14 @@ def find_reviewers(request: AccessRequest, *, catalogue: Catalogue) -> frozenset
     return frozenset(person for person in listed if person.person_id != request.person.person_id)
 
 
+def is_named_approver(person: Person, *, catalogue: Catalogue) -> bool:
+    """Does a rule of any location name the person among those who decide and review?"""
+    named = {
+        name for location in catalogue.locations.values() for rule in location.all_rules for name in rule.approvers
+    }
+    return any(catalogue.people[name].person_id == person.person_id for name in named)
+
+
 def within_budget(outcome: PolicyOutcome, costs: CostReport) -> PolicyOutcome:
     """What policy says once the month's budget is spent: nothing that nobody approves, but in an emergency."""
     if outcome.answer is not PolicyAnswer.ALLOWED or outcome.review_seconds or costs.allows_automatic:

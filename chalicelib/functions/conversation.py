@@ -56,7 +56,7 @@ def request_approval(event: Any, context: Any) -> Any:
         notifier=_notifier(),
         clock=now,
     )
-    _refresh_homes(read_field(str, event, "request_id"))
+    _refresh_homes(read_field(str, event, "request_id"), is_for_others=True)
     return {}
 
 
@@ -87,7 +87,7 @@ def close_approval(event: Any, context: Any) -> Any:
         audit=aws.audit(),
         clock=now,
     )
-    _refresh_homes(read_field(str, event, "request_id"))
+    _refresh_homes(read_field(str, event, "request_id"), is_for_others=True)
     return to_payload(closing)
 
 
@@ -121,7 +121,7 @@ def deliver_connection(event: Any, context: Any) -> Any:
         audit=aws.audit(),
         clock=now,
     )
-    _refresh_homes(read_field(str, event, "request_id"))
+    _refresh_homes(read_field(str, event, "request_id"), is_for_others=False)
     return {}
 
 
@@ -140,7 +140,7 @@ def tell_holder(event: Any, context: Any) -> Any:
         notifier=_notifier(),
         clock=now,
     )
-    _refresh_homes(read_field(str, event, "request_id"))
+    _refresh_homes(read_field(str, event, "request_id"), is_for_others=False)
     return {}
 
 
@@ -156,7 +156,7 @@ def request_review(event: Any, context: Any) -> Any:
         executions=aws.executions(),
         notifier=_notifier(),
     )
-    _refresh_homes(read_field(str, event, "request_id"))
+    _refresh_homes(read_field(str, event, "request_id"), is_for_others=True)
     return {}
 
 
@@ -167,20 +167,21 @@ def report_outcome(event: Any, context: Any) -> Any:
     purpose = read_field(Purpose, event, "purpose")
     is_extension = purpose is Purpose.EXTEND
     confirmation = read_field(dict, event, "extension") if is_extension else read_field(dict, event, "confirmation")
+    course = Course(
+        purpose=purpose,
+        policy_answer=read_field(str, event, "policy.answer"),
+        policy_reason=read_field(str, event, "policy.reason"),
+        verdict=read_field(str, event, "approval.verdict"),
+        verdict_reason=read_field(str, event, "approval.reason"),
+        is_confirmed=read_field(bool, confirmation, "is_confirmed"),
+        confirmation_reason=read_field(str, confirmation, "reason"),
+        bastion=read_field(Prepared, event, "prepared.bastion"),
+        database_user=read_field(Prepared, event, "prepared.database_user"),
+        failure=read_field(StepError, event, "failure"),
+    )
     outcome = report_outcome_verb.report_outcome(
         request_id=read_field(str, event, "request_id"),
-        course=Course(
-            purpose=purpose,
-            policy_answer=read_field(str, event, "policy.answer"),
-            policy_reason=read_field(str, event, "policy.reason"),
-            verdict=read_field(str, event, "approval.verdict"),
-            verdict_reason=read_field(str, event, "approval.reason"),
-            is_confirmed=read_field(bool, confirmation, "is_confirmed"),
-            confirmation_reason=read_field(str, confirmation, "reason"),
-            bastion=read_field(Prepared, event, "prepared.bastion"),
-            database_user=read_field(Prepared, event, "prepared.database_user"),
-            failure=read_field(StepError, event, "failure"),
-        ),
+        course=course,
         receipt=find_field(Receipt, event, "receipt"),
         tunnels=read_field(ClosedTunnels, event, "tunnels"),
         requests=aws.requests(),
@@ -189,7 +190,7 @@ def report_outcome(event: Any, context: Any) -> Any:
         audit=aws.audit(),
         clock=now,
     )
-    _refresh_homes(read_field(str, event, "request_id"))
+    _refresh_homes(read_field(str, event, "request_id"), is_for_others=not course.verdict)  # else they know
     return {"outcome": outcome}
 
 
@@ -233,9 +234,10 @@ def reconcile_grants(event: Any, context: Any) -> Any:
     return list(repairs)
 
 
-def _refresh_homes(request_id: str) -> None:
+def _refresh_homes(request_id: str, *, is_for_others: bool) -> None:
     refresh_homes_verb.refresh_homes(
         request_id=request_id,
+        is_for_others=is_for_others,
         catalogue=packed_catalogue(),
         requests=aws.requests(),
         grants=aws.grants(),

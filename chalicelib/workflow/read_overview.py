@@ -9,7 +9,7 @@ from chalicelib.domain.decisions import Decision, DecisionRecord, judge_decision
 from chalicelib.domain.grants import GrantState
 from chalicelib.domain.overviews import Held, Offer, Overview, ToDecide
 from chalicelib.domain.people import Person
-from chalicelib.domain.policy import decide_policy, find_reviewers, judge_request
+from chalicelib.domain.policy import decide_policy, find_reviewers, is_named_approver, judge_request
 from chalicelib.domain.records import RequestRecord
 from chalicelib.domain.reviews import ReviewRecord, judge_review
 from chalicelib.ports import GrantLedger, RequestLedger
@@ -21,8 +21,13 @@ _ENDED = 5
 def read_overview(
     *, person: Person, catalogue: Catalogue, requests: RequestLedger, grants: GrantLedger, now: datetime
 ) -> Overview:
-    """Everything on the person's Home. What waits for them is found by trying the very judgement of a decision."""
-    named = requests.open_request_ids(person.person_id), requests.requests_to_decide(), requests.requests_to_review()
+    """Everything on the person's Home. What waits for them is found by trying the very judgement of a decision.
+
+    What waits for others is read for nobody whom no rule names: most people have nothing to decide, ever.
+    """
+    named = [requests.open_request_ids(person.person_id), (), ()]
+    if is_named_approver(person, catalogue=catalogue):
+        named[1:] = requests.requests_to_decide(), requests.requests_to_review()
     records = {record.request.request_id: record for record in requests.find_requests(list(chain(*named)))}
     own, to_decide, to_review = ([records[each] for each in ids if each in records] for ids in named)
     held = [found for record in own if (found := _find_held(record, grants))]

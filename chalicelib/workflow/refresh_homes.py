@@ -1,6 +1,4 @@
-"""Bring the Homes of those whom a request concerns up to date: its requester, unless it is a machine, and whoever may decide or
-review it.
-"""
+"""Bring the Homes that a request has changed up to date, and no others: Slack takes a hundred in a minute."""
 
 from chalicelib.domain.catalogue import Catalogue
 from chalicelib.domain.errors import SlackUnavailableError
@@ -14,16 +12,21 @@ from chalicelib.workflow.read_overview import read_overview
 def refresh_homes(
     *,
     request_id: str,
+    is_for_others: bool,
     catalogue: Catalogue,
     requests: RequestLedger,
     grants: GrantLedger,
     homes: Homes,
     clock: Clock,
 ) -> None:
-    """Publish each of them. A Home that Slack does not take is published when its owner opens it."""
+    """Publish the requester's, unless it is a machine, and with ``is_for_others`` those of whoever may decide or review it.
+
+    Theirs change where it begins or ends to wait for somebody. A Home that Slack does not take is published when its owner
+    opens it.
+    """
     request = requests.require_request(request_id).request
     requester = [] if request.person.is_machine else [request.person]
-    for person in (*requester, *_others(request, catalogue, clock)):
+    for person in (*requester, *(_others(request, catalogue, clock) if is_for_others else ())):
         overview = read_overview(person=person, catalogue=catalogue, requests=requests, grants=grants, now=clock())
         try:
             homes.publish(person, overview)

@@ -109,6 +109,20 @@ def test_homes_that_never_work_delay_nothing(people: People) -> None:
     assert people.direct("alice", request_id, "sessions left")
 
 
+def test_an_approvers_home_is_published_when_it_changes(people: People) -> None:
+    """When the request begins to wait for them and when it does not any more, and for nothing that its holder does afterwards."""
+    before = len(people.slack.calls)
+    request_id = people.ask("alice", "my-aurora-location w 1s")
+    people.approval_card(request_id)
+    people.decide("carol", request_id)
+    ended = people.wait_for_end(request_id)
+    owners = [call.arguments["user_id"] for call in people.slack.calls[before:] if call.name == "views.publish"]
+
+    assert "Finished" == ended
+    assert (2, 4) == (owners.count("U0CAROL"), owners.count("U0ALICE"))
+    assert request_id not in str(people.slack.home_of("U0CAROL")["blocks"])
+
+
 @pytest.mark.parametrize("method", ["response_url", "views.open"])
 @pytest.mark.parametrize("silence", [True, False], ids=["silent", "failing"])
 def test_a_click_is_answered_in_time_whatever_slack_does(people: People, method: str, silence: bool) -> None:

@@ -402,7 +402,7 @@ class TestSlack:
     def test_it_has_no_home(self) -> None:
         """Those who may decide have."""
         world = asked()
-        world.run(refresh_homes, request_id=REQUEST_ID)
+        world.run(refresh_homes, request_id=REQUEST_ID, is_for_others=True)
 
         assert {"bob", "carol"} == set(world.homes.published)
 

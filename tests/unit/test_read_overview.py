@@ -1,8 +1,9 @@
 """What a person sees: exactly what they may decide and review, their own, and what they may ask for."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,7 +43,7 @@ from tests.factories import (
     an_ended_request,
     minutes,
 )
-from tests.fakes import World
+from tests.fakes import FakeRequestLedger, World
 from tests.strategies import RULE, level_rules, levels
 
 PEOPLE = (ALICE, BOB, CAROL, DAVE, a_person("erin"))
@@ -192,22 +193,54 @@ def test_requests_are_read_together_however_many_wait() -> None:
     assert ["find_requests"] == questions
 
 
+class AskedLedger(FakeRequestLedger):
+    """Counts how often somebody asked it what waits."""
+
+    times = 0
+
+    def requests_to_decide(self) -> Sequence[str]:
+        self.times += 1
+        return super().requests_to_decide()
+
+    def requests_to_review(self) -> Sequence[str]:
+        self.times += 1
+        return super().requests_to_review()
+
+
+@pytest.mark.parametrize(("person", "times"), [(ALICE, 0), (BOB, 2)], ids=["asks", "decides"])
+def test_what_waits_for_others_is_not_read_for_whoever_decides_nothing(person: Person, times: int) -> None:
+    """Of a crowd, each would read all that waits, at each turn of their own request."""
+    asked = AskedLedger()
+    overview(World(requests=asked), person)
+
+    assert times == asked.times
+
+
 class TestRefreshing:
     def test_the_requester_and_whoever_may_decide_see_it_at_once(self) -> None:
         """And nobody else."""
         world = World(catalogue=a_catalogue(people=PEOPLE))
         world.declare_request()
         world.requests.open_decision(a_record(), task_token=a_task_token("token-1"))
-        world.run(refresh_homes, request_id=REQUEST_ID)
+        world.run(refresh_homes, request_id=REQUEST_ID, is_for_others=True)
 
         assert {"alice", "bob", "carol"} == set(world.homes.published)
         assert [REQUEST_ID] == ids(world.homes.published["bob"].to_decide)
         assert [REQUEST_ID] == ids(world.homes.published["alice"].asked)
 
+    def test_what_changes_for_its_requester_alone_is_published_for_nobody_else(self) -> None:
+        """That access is there, or has ended, says no other Home."""
+        world = World(catalogue=a_catalogue(people=PEOPLE))
+        world.declare_request()
+        world.requests.open_decision(a_record(), task_token=a_task_token("token-1"))
+        world.run(refresh_homes, request_id=REQUEST_ID, is_for_others=False)
+
+        assert {"alice"} == set(world.homes.published)
+
     def test_a_location_that_left_the_catalogue_concerns_its_requester_alone(self) -> None:
         """Nobody knows its approvers."""
         world = World()
         world.declare_request(location="orders-old")
-        world.run(refresh_homes, request_id=REQUEST_ID)
+        world.run(refresh_homes, request_id=REQUEST_ID, is_for_others=True)
 
         assert {"alice"} == set(world.homes.published)
