@@ -14,9 +14,10 @@ import threading
 import time
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partialmethod
+from http import HTTPStatus
 from http.client import HTTPConnection
 from typing import Any
 
@@ -39,13 +40,14 @@ from local.workspace import HOUSEKEEPING, SHORT, Workspace
 from tests import crowd
 
 SIZES = [25, 50, 100, 200]
-ASKING_SECONDS, MOST_SECONDS, HOUSEKEEPING_SECONDS = 60.0, 3600.0, 10.0
-SECONDS = SHORT | {"APPROVAL_WAIT": 3600, "PREPARATION": 900, "IDLE_GRACE": 15, "LEASE_MARGIN": 900}
+ASKING_SECONDS, ACCESS_SECONDS, MOST_SECONDS, HOUSEKEEPING_SECONDS = 60.0, 120, 3600.0, 10.0
+SECONDS = SHORT | {"APPROVAL_WAIT": 3600, "PREPARATION": 900, "IDLE_GRACE": 5, "LEASE_MARGIN": 900}
 """Nobody's request times out because this machine is busy; bastions are idle soon, so that their end is seen."""
 PATIENCE_SECONDS = 600.0
 """How long whoever calls waits here for an answer: Slack for ours, and functions for AWS's and Slack's."""
 PATIENCE = 20
 """How many times as long as on AWS a function may take here: they all share a processor, and Lambda gives each its own."""
+IN_SLACK = {"request_timeout_seconds": PATIENCE_SECONDS, "trigger_seconds": PATIENCE_SECONDS}
 MOST_WRONG = 40
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -59,7 +61,7 @@ def _wait_for_slack(connection: HTTPConnection, original: Any) -> None:
     original(connection)
 
 
-PATIENT = [
+PATIENT: list[tuple[Any, str, Any]] = [
     (URLLib3Session, "__init__", partialmethod(_wait_for_aws, URLLib3Session.__init__)),
     (HTTPConnection, "connect", partialmethod(_wait_for_slack, HTTPConnection.connect)),
 ]
@@ -81,22 +83,22 @@ class Meter:
                 self.calls[function, f"{call.service}:{call.operation}"] += 1
 
     def watch(self, workspace: Workspace) -> None:
-        """Count what the functions raise, and server errors and throttles of AWS."""
+        """Count what the functions raise."""
         for name, handler in list(workspace.handlers.items()):
             workspace.handlers[name] = self._measured(name.rpartition("-")[2], handler)
-        front: Any = workspace.aws
-        moto = front._moto  # noqa: SLF001 -- nothing else hears every answer
 
-        def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-            def started(status: str, *rest: Any) -> Any:
-                if status.startswith(("5", "429")):
-                    with self._counting:
-                        self.refusals[environ.get("HTTP_X_AMZ_TARGET", "?"), status] += 1
-                return start_response(status, *rest)
+    @property
+    def listening(self) -> tuple[Any, str, Any]:
+        """A mend with which server errors and throttles of AWS are counted, those too that botocore tries again itself."""
 
-            return moto(environ, started)
+        def send(session: URLLib3Session, original: Any, request: Any) -> Any:
+            response = original(session, request)
+            if response.status_code == HTTPStatus.TOO_MANY_REQUESTS or response.status_code >= 500:
+                with self._counting:
+                    self.refusals[str(request.headers.get("X-Amz-Target", request.url)), str(response.status_code)] += 1
+            return response
 
-        front._moto = answer  # noqa: SLF001 -- as above
+        return URLLib3Session, "send", partialmethod(send, URLLib3Session.send)
 
     def _measured(self, name: str, handler: Any) -> Any:
         def measured(event: Any, context: Any) -> Any:
@@ -149,22 +151,22 @@ class Played:
         return [after - before for before, after in moments if before and after]
 
 
-def play(size: int, *, asking_seconds: float, most_seconds: float) -> Played:
+def play(size: int, *, asking_seconds: float, access_seconds: int, most_seconds: float) -> Played:
     """Let the crowd come and go, in a workspace of its own, and look at what is left."""
     meter, used = Meter(), time.process_time()
     workspace_of_crowd = Workspace(
         seconds=SECONDS,
         more_catalogue=crowd.catalogue(size),
         authorize=meter.note,
-        in_slack=crowd.in_slack(size),
+        in_slack=crowd.in_slack(size) | IN_SLACK,
         tick_seconds=HOUSEKEEPING_SECONDS,
     )
-    with strict_asl.installed(PATIENT), workspace_of_crowd as workspace:
-        _give_time(workspace)
+    with strict_asl.installed([*PATIENT, meter.listening]), workspace_of_crowd as workspace:
+        _give_time(workspace.state_machine)
         meter.watch(workspace)
         began_at = time.monotonic()
         eyes = Eyes(workspace, began_at + most_seconds)
-        people = Crowd(workspace, size, eyes, asking_seconds)
+        people = Crowd(workspace, size, eyes, asking_seconds=asking_seconds, access_seconds=access_seconds)
         try:
             fullest = _watch_leases(workspace, size, people, eyes.deadline)
         finally:
@@ -188,19 +190,9 @@ def play(size: int, *, asking_seconds: float, most_seconds: float) -> Played:
         )
 
 
-def _give_time(workspace: Workspace) -> None:
-    """Slack and the workflow as they are, save that everybody has more time to answer."""
-    slack: Any = workspace.slack
-    slack.request_timeout_seconds, make = PATIENCE_SECONDS, slack._new_trigger  # noqa: SLF001 -- lasts three seconds
-
-    def new_trigger(user: str, *place: Any) -> dict[str, Any]:
-        given: dict[str, Any] = make(user, *place)
-        slack._triggers[given["trigger_id"]] = (user, slack.clock() + PATIENCE_SECONDS)  # noqa: SLF001 -- as above
-        return given
-
-    slack._new_trigger = new_trigger  # noqa: SLF001 -- as above
+def _give_time(arn: str) -> None:
+    """The workflow as it is, save that its functions have more time to answer."""
     stepfunctions: Any = boto3.client("stepfunctions")
-    arn = workspace.state_machine
     definition = json.loads(stepfunctions.describe_state_machine(stateMachineArn=arn)["definition"])
     parallel = [branch["States"] for each in definition["States"].values() for branch in each.get("Branches", [])]
     for states in (definition["States"], *parallel):
@@ -292,6 +284,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.load", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("sizes", nargs="*", type=int, default=SIZES, help="how many people, one crowd after the other")
     parser.add_argument("--seconds", type=float, default=ASKING_SECONDS, help="within which all of a crowd ask")
+    parser.add_argument("--access-seconds", type=int, default=ACCESS_SECONDS, help="that each of them asks for")
     parser.add_argument("--most-seconds", type=float, default=MOST_SECONDS, help="after which a crowd is given up")
     given = parser.parse_args(arguments)
     for name in _ENDING_SIGNALS:
@@ -299,7 +292,14 @@ def main(arguments: Sequence[str]) -> int:
     played: list[Played] = []
     try:
         for size in given.sizes:
-            played.append(play(size, asking_seconds=given.seconds, most_seconds=given.most_seconds))
+            played.append(
+                play(
+                    size,
+                    asking_seconds=given.seconds,
+                    access_seconds=given.access_seconds,
+                    most_seconds=given.most_seconds,
+                )
+            )
             print_details(played[-1])
     except KeyboardInterrupt:
         print("\nEnded by you; nothing is left running.", file=sys.stderr)

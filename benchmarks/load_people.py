@@ -19,7 +19,7 @@ from local.workspace import Workspace
 from tests import crowd
 from tests.e2e.people import find_token
 
-ACCESS_SECONDS, END_AFTER_SECONDS = 120, 30
+END_AFTER_SECONDS = 30.0
 TRIES, TRY_AGAIN_SECONDS = 10, 5.0
 QUERIES_EVERY = 5
 """Each fifth of those approved logs in and queries; the others open their tunnel and leave it."""
@@ -130,8 +130,15 @@ class Life:
 class Crowd:
     """Everybody asks once, each in a thread of their own; carol, who has one screen, decides each card when it comes."""
 
-    def __init__(self, workspace: Workspace, size: int, eyes: Eyes, asking_seconds: float) -> None:
-        self._workspace, self._slack, self._eyes = workspace, workspace.slack, eyes
+    def __init__(
+        self, workspace: Workspace, size: int, eyes: Eyes, *, asking_seconds: float, access_seconds: int
+    ) -> None:
+        self._workspace, self._slack, self._eyes, self._access_seconds = (
+            workspace,
+            workspace.slack,
+            eyes,
+            access_seconds,
+        )
         self._ssm: Any = boto3.client("ssm")
         self._cards: queue.Queue[Life | None] = queue.Queue()
         self.lives = [Life(number=number) for number in range(size)]
@@ -177,7 +184,7 @@ class Crowd:
         who, line = crowd.slack_id(crowd.name_of(life.number)), f"{crowd.location_of(life.number)} w"
         life.asked_at = time.monotonic()
         for _ in range(TRIES):
-            answer = self._slack.command(who, "C0GENERAL", f"/db-access {line} {ACCESS_SECONDS}s because")
+            answer = self._slack.command(who, "C0GENERAL", f"/db-access {line} {self._access_seconds}s because")
             if found := _REQUEST_ID.search(answer.text):
                 life.request_id, life.answered_at = found[0], time.monotonic()
                 return

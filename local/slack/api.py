@@ -61,6 +61,7 @@ class SlackStandIn(Methods):
     """Requests go to `deliver_to`. `behind` says what the page shows beside Slack. People see modals in a stack of three."""
 
     request_timeout_seconds: float = 3.0
+    trigger_seconds: float = 3.0
     deliver_to: str = ""
     behind: Callable[[], Json] = dict
 
@@ -346,7 +347,7 @@ class SlackStandIn(Methods):
 
     def _new_trigger(self, user: str, place: str = "", source: Json | None = None) -> Json:
         trigger, path = f"{self._new_ts()}.{secrets.token_hex(16)}", secrets.token_hex(12)
-        self._triggers[trigger] = (user, self.clock() + 3)
+        self._triggers[trigger] = (user, self.clock() + self.trigger_seconds)
         self._hooks[path] = {"channel": place, "user": user, "source": source, "until": self.clock() + 1800, "uses": 5}
         return {"trigger_id": trigger} | ({"response_url": f"{self._door.origins[0]}/hooks/{path}"} if place else {})
 
