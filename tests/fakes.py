@@ -682,6 +682,7 @@ class FakeMembers:
     def __init__(self) -> None:
         self._objections: dict[str, str] = {}
         self._is_silent = False
+        self._wait: Callable[[], None] = lambda: None
         self.asked: list[str] = []
 
     def declare_gone(self, person_id: str, objection: str = "is deactivated") -> None:
@@ -692,7 +693,12 @@ class FakeMembers:
         """Slack answers nothing from now on."""
         self._is_silent = True
 
+    def declare_slow(self, wait: Callable[[], None]) -> None:
+        """Each answer takes this from now on."""
+        self._wait = wait
+
     def find_objection(self, person_id: str) -> str | None:
+        self._wait()
         if self._is_silent:
             raise SlackUnavailableError("Slack did not take the question.")
         self.asked.append(person_id)
@@ -715,9 +721,15 @@ class FakeHomes:
     """Remembers what was published last on whose Home."""
 
     def __init__(self) -> None:
+        self._wait: Callable[[], None] = lambda: None
         self.published: dict[str, Overview] = {}
 
+    def declare_slow(self, wait: Callable[[], None]) -> None:
+        """Each Home takes this from now on."""
+        self._wait = wait
+
     def publish(self, person: Person, overview: Overview) -> None:
+        self._wait()
         self.published[person.name] = overview
 
 

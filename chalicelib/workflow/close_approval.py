@@ -1,10 +1,11 @@
 """CloseApproval: the waiting is over. What the ledger says stands; if it says nothing yet, the request has timed out."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from chalicelib.domain.audit import AuditEvent
 from chalicelib.domain.decisions import DecisionRecord, Verdict, close_cancelled, close_unanswered, without_void
-from chalicelib.domain.errors import LedgerUnavailableError
+from chalicelib.domain.errors import LedgerUnavailableError, SlackUnavailableError
 from chalicelib.domain.records import RequestRecord
 from chalicelib.ports import AuditTrail, Clock, Members, Notifier, RequestLedger
 
@@ -42,12 +43,14 @@ def close_approval(
             return ClosedApproval(verdict=Verdict.DENIED if refused else Verdict.APPROVED, reason=refused)
         closed = _close(record, record.decisions, members)
         if closed is record.decisions or requests.replace_decision(closed):
-            if record.approval_card is not None:
-                notifier.show_decision(record.approval_card, record.request, closed)
             for decision in closed.decisions:
                 audit.append(request_id, AuditEvent.DECIDED, {"decision": decision}, at=decision.at)
             facts = {"verdict": closed.verdict, "void": closed.void, "objection": objection or ""}
             audit.append(request_id, AuditEvent.APPROVAL_CLOSED, facts, at=clock())
+            if record.approval_card is not None:
+                # Nobody shall wait for it: what comes of the request is shown on the card too, in the end until Slack takes it.
+                with suppress(SlackUnavailableError):
+                    notifier.show_decision(record.approval_card, record.request, closed)
             if closed.verdict is Verdict.APPROVED and refused:
                 return ClosedApproval(verdict=Verdict.DENIED, reason=refused)
             return ClosedApproval(verdict=closed.verdict, reason=_explain_void(closed))

@@ -1,7 +1,7 @@
 """ReconcileGrants: on a schedule, see to what its own execution did not see to. Connects to no database itself."""
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from chalicelib.domain.audit import AuditEvent
 from chalicelib.domain.catalogue import Catalogue
@@ -25,6 +25,8 @@ from chalicelib.ports import AuditTrail, Clock, Executions, GrantLedger, Members
 
 _HOLDERS_A_TURN = 30
 """So many holders Slack is asked about in one turn; with more, each turn asks about others."""
+_LONGEST_ASKING = timedelta(seconds=20)
+"""A slow Slack must not keep anybody's access alive: what it has not answered by then is left to another turn."""
 
 
 def reconcile_grants(
@@ -45,7 +47,7 @@ def reconcile_grants(
     open_grants = {grant.facts.request_id: grant for grant in grants.open_grants()}
     questions, reviews = frozenset(requests.requests_to_decide()), frozenset(requests.requests_to_review())
     running = executions.running()
-    objections = _find_objections([grant.facts.person for grant in open_grants.values()], catalogue, members, clock())
+    objections = _find_objections([grant.facts.person for grant in open_grants.values()], catalogue, members, clock)
     repairs, failures = [], []
     for record in requests.find_requests(sorted({*open_grants, *requests.unreported_requests(), *questions, *reviews})):
         request = record.request
@@ -69,13 +71,12 @@ def _find_progress(request_id: str, running: Collection[str], executions: Execut
     return Progress.RUNNING if is_seen_to(request_id, running) else executions.find_progress(request_id)
 
 
-def _find_objections(
-    holders: Sequence[Person], catalogue: Catalogue, members: Members, now: datetime
-) -> dict[str, str]:
+def _find_objections(holders: Sequence[Person], catalogue: Catalogue, members: Members, clock: Clock) -> dict[str, str]:
     """Why each of the holders may hold nothing any more. What Slack does not answer is asked again next time.
 
     It is not asked about machines.
     """
+    began_at = clock()
     people = sorted({person.person_id: person for person in holders}.items())
     unlisted = {
         person_id: "is not in the catalogue any more"
@@ -83,9 +84,11 @@ def _find_objections(
         if catalogue.find_listed(person) is None
     }
     listed = [person_id for person_id, person in people if person_id not in unlisted and not person.is_machine]
-    first = int(now.timestamp() // 60) % len(listed) if len(listed) > _HOLDERS_A_TURN else 0
+    first = int(began_at.timestamp() // 60) % len(listed) if len(listed) > _HOLDERS_A_TURN else 0
     found = {}
     for person_id in (listed[first:] + listed[:first])[:_HOLDERS_A_TURN]:
+        if clock() >= began_at + _LONGEST_ASKING:
+            break
         try:
             objection = members.find_objection(person_id)
         except SlackUnavailableError:

@@ -1,4 +1,5 @@
-"""Two hundred people ask within a minute and half of them are approved: as many requests end, and nothing is left over.
+"""Two hundred people ask within a minute and half of them are approved: as many requests end, and nothing is left over, though
+Slack takes no more in a minute than it says that it does.
 
 `pytest -s tests/faults/load.py`: by its name it is part of no other run, because it takes minutes. In virtual time, so people
 keep their own pace however busy the machine is. `python -m tests.faults.load 25 50 100 200` says how time and calls grow.
@@ -21,6 +22,7 @@ from tests import crowd
 from tests.faults.ground import Ground
 from tests.faults.invariants import Watch
 from tests.faults.play import Idleness
+from tests.faults.rate_limits import RateLimits
 from tests.faults.scheduler import Signal
 from tests.faults.stories import People
 from tests.faults.world import World
@@ -106,6 +108,8 @@ class Played:
 
     world: World
     crowd: Crowd
+    pauses: int
+    """How often Slack asked for one instead of taking a call."""
     violations: list[str]
     seconds: float
     """Of real time."""
@@ -121,7 +125,8 @@ class Played:
         return (
             f"{asked} asked, {dict(self.outcomes)};"
             f" {len(waits)} had access, after {waits[len(waits) // 2]:.0f} s, at most {waits[-1]:.0f} s;"
-            f" {calls} calls, {calls / asked:.0f} each; {self.world.scheduler.now:.0f} s virtual, {self.seconds:.0f} s real,"
+            f" {calls} calls, {calls / asked:.0f} each, {self.pauses} of them too early for Slack;"
+            f" {self.world.scheduler.now:.0f} s virtual, {self.seconds:.0f} s real,"
             f" {self.processor_seconds:.0f} s of the processor; {len(self.crowd.through)} bastions"
         )
 
@@ -130,6 +135,7 @@ def play_crowd(ground: Crowded) -> Iterator[Played]:
     """Let the crowd come and go, and look at what is left. Its world lasts until the next step."""
     began, used = time.monotonic(), time.process_time()
     with ground.new_world({}) as world:
+        ground.slack.limits = limits = RateLimits(lambda: world.scheduler.now)
         people = Crowd(world, ground.size)
         watch, idle = Watch(world, people), Idleness(world, people)
         people.come()
@@ -138,6 +144,7 @@ def play_crowd(ground: Crowded) -> Iterator[Played]:
         yield Played(
             world=world,
             crowd=people,
+            pauses=limits.pauses.total(),
             violations=watch.conclude(is_quiet=idle.is_over),
             seconds=time.monotonic() - began,
             processor_seconds=time.process_time() - used,

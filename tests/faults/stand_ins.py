@@ -10,6 +10,10 @@ from local.slack.api import SlackStandIn
 from local.slack.web import Request, Response
 from local.ssm.server import SessionManager
 from tests.faults.gate import Call, Fault, Killed, NoAnswer, Refused
+from tests.faults.rate_limits import RateLimits
+
+PAUSE_SECONDS = 30
+"""What Slack asks for where it is planned that it does: longer than a function may wait."""
 
 
 class Sessions(SessionManager):
@@ -33,6 +37,8 @@ class Sessions(SessionManager):
 class Slack(SlackStandIn):
     """Slack whose calls pass the gate, and whose ids and times are the same in every run."""
 
+    limits: RateLimits | None = None
+    """Without them it takes whatever comes."""
     through: Callable[[Call, Callable[[], Any]], Any] = staticmethod(lambda call, effect: effect())
 
     def forget(self) -> None:
@@ -64,12 +70,12 @@ class Slack(SlackStandIn):
         cut_off = Response(content={}, headers={"Content-Length": "999"})
         try:
             answer: Response = self.through(
-                Call(kind="slack", name=name, function="", key=key), lambda: SlackStandIn.receive(self, request)
+                Call(kind="slack", name=name, function="", key=key), lambda: self._take(request)
             )
         except Refused as refusal:
             is_throttled = refusal.fault is Fault.THROTTLED
             error = "ratelimited" if is_throttled else "internal_error"
-            headers = {"Retry-After": "0"} if is_throttled else {}
+            headers = {"Retry-After": str(PAUSE_SECONDS)} if is_throttled else {}
             return Response(content={"ok": False, "error": error}, status=429 if is_throttled else 500, headers=headers)
         except NoAnswer as silence:
             if silence.is_reset:
@@ -78,3 +84,10 @@ class Slack(SlackStandIn):
         except Killed:
             return cut_off
         return answer
+
+    def _take(self, request: Request) -> Response:
+        is_limited = self.limits is not None and request.area == "api"
+        if is_limited and (pause := self.limits.pause(request.name, request.arguments)):
+            content = {"ok": False, "error": "ratelimited"}
+            return Response(content=content, status=429, headers={"Retry-After": str(pause)})
+        return super().receive(request)

@@ -50,6 +50,15 @@ def test_what_was_decided_stands() -> None:
     assert ["decided", "approval closed"] == world.audit.events(REQUEST_ID)
 
 
+def test_a_card_that_slack_does_not_take_keeps_nobody_waiting() -> None:
+    """Whatever comes of the request brings it up to date."""
+    world = waited(a_record(BOB, verdict=Verdict.APPROVED))
+    world.notifier.declare_failing("show_decision")
+
+    assert APPROVED == close(world)
+    assert ["decided", "approval closed"] == world.audit.events(REQUEST_ID)
+
+
 def test_what_was_not_decided_has_timed_out() -> None:
     """From now on no decision is taken."""
     world = waited()

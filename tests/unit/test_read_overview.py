@@ -42,6 +42,7 @@ from tests.factories import (
     a_task_token,
     an_ended_request,
     minutes,
+    seconds,
 )
 from tests.fakes import FakeRequestLedger, World
 from tests.strategies import RULE, level_rules, levels
@@ -236,6 +237,19 @@ class TestRefreshing:
         world.run(refresh_homes, request_id=REQUEST_ID, is_for_others=False)
 
         assert {"alice"} == set(world.homes.published)
+
+    def test_a_slow_slack_is_left_alone_after_seconds(self) -> None:
+        """The function has done what it is for, and must not be killed over a Home."""
+        approvers = [a_person(f"p{number:02}") for number in range(20)]
+        rules = {WRITE: a_rule(approvers=frozenset(person.name for person in approvers))}
+        location = a_location(levels=rules)
+        world = World(catalogue=a_catalogue(location, people=(ALICE, *approvers)))
+        world.declare_request()
+        world.homes.declare_slow(lambda: world.clock.advance(2))
+        world.run(refresh_homes, request_id=REQUEST_ID, is_for_others=True)
+
+        assert world.clock() - FRIDAY_NOON < seconds(10)
+        assert "alice" in world.homes.published
 
     def test_a_location_that_left_the_catalogue_concerns_its_requester_alone(self) -> None:
         """Nobody knows its approvers."""

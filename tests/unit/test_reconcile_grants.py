@@ -10,6 +10,7 @@ from chalicelib.domain.errors import LedgerUnavailableError
 from chalicelib.domain.executions import Progress
 from chalicelib.domain.grants import GrantState
 from chalicelib.domain.overviews import EndedRequest
+from chalicelib.domain.people import Person
 from chalicelib.domain.reviews import ReviewVerdict
 from chalicelib.workflow.reconcile_grants import reconcile_grants
 from tests.factories import (
@@ -26,8 +27,17 @@ from tests.factories import (
     a_review,
     a_task_token,
     minutes,
+    seconds,
 )
 from tests.fakes import FakeExecutions, World
+
+HOLDERS = [a_person(f"p{number:02}") for number in range(70)]
+
+
+def hold_for(world: World, request_id: str, holder: Person) -> None:
+    """Long access, whose execution runs."""
+    world.declare_grant(a_request(request_id=request_id, person=holder), ends_at=FRIDAY_NOON + minutes(900))
+    world.executions.declare_running(request_id)
 
 
 def late(late_minutes: float, *, state: GrantState = GrantState.ENDING) -> World:
@@ -356,14 +366,22 @@ class TestHolders:
 
         assert [] == reconcile(world)
 
+    def test_a_slow_slack_keeps_nothing_else_waiting(self) -> None:
+        """A function that asked it about everybody would be killed before it has repaired anything."""
+        world, began_at = World(catalogue=a_catalogue(people=(*HOLDERS, BOB, CAROL))), FRIDAY_NOON
+        for number, holder in enumerate(HOLDERS):
+            hold_for(world, f"R-AAA{number + 200:03}", holder)
+        world.members.declare_slow(lambda: world.clock.advance(9))
+        reconcile(world)
+
+        assert world.clock() - began_at < seconds(30)
+        assert 0 < len(world.members.asked)
+
     def test_with_many_holders_each_turn_asks_about_others(self) -> None:
         """In the end about everybody, and never about more than a few at once."""
-        holders = [a_person(f"p{number:02}") for number in range(70)]
-        world = World(catalogue=a_catalogue(people=(*holders, BOB, CAROL)))
-        for number, holder in enumerate(holders):
-            request_id = f"R-AAA{number + 200:03}"
-            world.declare_grant(a_request(request_id=request_id, person=holder), ends_at=FRIDAY_NOON + minutes(900))
-            world.executions.declare_running(request_id)
+        world = World(catalogue=a_catalogue(people=(*HOLDERS, BOB, CAROL)))
+        for number, holder in enumerate(HOLDERS):
+            hold_for(world, f"R-AAA{number + 200:03}", holder)
         asked_at_most = 0
         for _ in range(20):
             before = len(world.members.asked)
@@ -372,7 +390,7 @@ class TestHolders:
             world.clock.advance(300)
 
         assert 30 == asked_at_most
-        assert {holder.person_id for holder in holders} == {*world.members.asked}
+        assert {holder.person_id for holder in HOLDERS} == {*world.members.asked}
 
 
 class TestReviews:
