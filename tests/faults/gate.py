@@ -139,10 +139,10 @@ def write_plan(plan: Plan) -> str:
 
 
 class Gate:
-    """``plan`` says which fault befalls which call."""
+    """``plan`` says which fault befalls which call, ``latency`` how many seconds an answer takes of each kind of call."""
 
-    def __init__(self, scheduler: Scheduler, plan: Plan) -> None:
-        self._scheduler, self.plan = scheduler, plan
+    def __init__(self, scheduler: Scheduler, plan: Plan, latency: Mapping[str, float]) -> None:
+        self._scheduler, self.plan, self._latency = scheduler, plan, LATENCY_SECONDS | dict(latency)
         self.points: list[Call] = []
         self.met: list[tuple[Place, Fault, str]] = []
         self.last_met_at = 0.0
@@ -174,11 +174,11 @@ class Gate:
         """
         self.require_alive(process)
         if (again := self._find_sticking(process, call)) is not None:
-            self._scheduler.sleep(LATENCY_SECONDS[call.kind])
+            self._scheduler.sleep(self._latency[call.kind])
             return self._fail_again(again, effect)
         process.course = sha256(f"{process.course}\n{call}".encode()).hexdigest()[:12]
         fault = self.count(replace(call, site=process.course))
-        seconds = LATENCY_SECONDS[call.kind] + (SLOW_SECONDS if fault is Fault.SLOW else 0.0)
+        seconds = self._latency[call.kind] + (SLOW_SECONDS if fault is Fault.SLOW else 0.0)
         self._scheduler.sleep(min(seconds, process.deadline - self._scheduler.now))
         self.require_alive(process)
         if fault is None or fault is Fault.SLOW:

@@ -11,6 +11,8 @@ from tests.faults.play import play
 from tests.faults.stories import STORIES
 
 SEED, SAMPLE = 20261121, 6
+SLOW_SECONDS = {"slack": 9.5, "aws": 2.0, "postgres": 1.0}
+"""What an answer takes of those who are slow, and not yet too slow for whoever asks."""
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +25,15 @@ def course(ground: Ground) -> Course:
 def test_everything_holds_when_nothing_breaks(ground: Ground, story: str) -> None:
     """Each story comes to its end, everybody gets what they wait for, and nothing is left."""
     run = play(ground, story, {})
+
+    assert ((), ()) == (run.violations, run.gave_up)
+
+
+@pytest.mark.parametrize("kind", SLOW_SECONDS)
+@pytest.mark.parametrize("story", STORIES)
+def test_everything_holds_while_others_are_slow(ground: Ground, story: str, kind: str) -> None:
+    """With all calls of a kind at their slowest together no function is killed, so no request ends for it."""
+    run = play(ground, story, {}, latency={kind: SLOW_SECONDS[kind]})
 
     assert ((), ()) == (run.violations, run.gave_up)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, Self
 
 from moto.ec2.models import ec2_backends
@@ -62,9 +62,10 @@ class World:
         *,
         definition: Callable[[dict[str, Any]], dict[str, Any]] = dict,
         handlers: Mapping[str, Callable[["World", Any], Any]] | None = None,
+        latency: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         self.ground, self.scheduler = ground, Scheduler()
-        self.gate = Gate(self.scheduler, plan)
+        self.gate = Gate(self.scheduler, plan, latency)
         # In the recent past: CloudWatch Logs takes nothing from the future, nor from a fortnight ago.
         self.start = datetime.now(UTC).replace(hour=9, minute=0, second=0, microsecond=0) - timedelta(days=5)
         self.dynamo = ModelDynamo()
