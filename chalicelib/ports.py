@@ -82,6 +82,9 @@ class RequestLedger(Protocol):
     def replace_review(self, review: ReviewRecord) -> bool:
         """Write a review whose version is one above the one that stands; False when somebody else was faster."""
 
+    def keep_reviewed(self, request_id: str) -> None:
+        """Note that the closing of a review was noticed: nobody needs to look after it any more."""
+
     def keep_review_token(self, request_id: str, task_token: TaskToken) -> None:
         """Remember the token that waits for the review, unless that of a later turn is known."""
 
@@ -104,7 +107,7 @@ class RequestLedger(Protocol):
         """Everybody's requests that wait for a decision, soonest end first."""
 
     def requests_to_review(self) -> Sequence[str]:
-        """Everybody's requests whose breaking of the glass waits for a review."""
+        """Everybody's requests whose breaking of the glass waits for a review, or whose review was closed and not noticed yet."""
 
     def ended_requests(self, person_id: str, *, most: int) -> Sequence[EndedRequest]:
         """The person's last ended requests, newest first."""

@@ -43,7 +43,7 @@ from chalicelib.domain.preferences import Preferences
 from chalicelib.domain.receipts import Receipt, Strangers
 from chalicelib.domain.records import CardName, FiledRequest, RequestRecord
 from chalicelib.domain.requests import AccessRequest, Origin, request_ids
-from chalicelib.domain.reviews import ReviewRecord, ReviewVerdict
+from chalicelib.domain.reviews import ReviewRecord
 from chalicelib.domain.tunnels import Tunnel
 from tests.factories import FRIDAY_NOON, INSTANCES, NEW_AGENT, a_catalogue, a_grant, a_request
 
@@ -101,6 +101,7 @@ class FakeRequestLedger(Interleaved):
         self._ended: list[EndedRequest] = []
         self._preferences: dict[str, Preferences] = {}
         self._turns: dict[tuple[str, str], str] = {}
+        self._reviewed: set[str] = set()
 
     def file_request(
         self, request: AccessRequest, *, origin: Origin = Origin.SLACK, origin_id: str, open_limit: int
@@ -203,6 +204,9 @@ class FakeRequestLedger(Interleaved):
         self._change(review.request_id, review=_kept(review))
         return True
 
+    def keep_reviewed(self, request_id: str) -> None:
+        self._reviewed.add(request_id)
+
     def keep_review_token(self, request_id: str, task_token: TaskToken) -> None:
         self._keep_token(request_id, "review_token", task_token)
         self._did("keep_review_token")
@@ -235,7 +239,7 @@ class FakeRequestLedger(Interleaved):
     def requests_to_review(self) -> Sequence[str]:
         reviews = [record.review for record in self._records.values() if record.review is not None]
         waiting = sorted(
-            (review for review in reviews if review.verdict is ReviewVerdict.OPEN), key=lambda review: review.due_at
+            (review for review in reviews if review.request_id not in self._reviewed), key=lambda review: review.due_at
         )
         return [review.request_id for review in waiting]
 

@@ -175,15 +175,21 @@ class DynamoRequestLedger:
         return review if opened.is_done else _read_review(_require(opened.item))
 
     def replace_review(self, review: ReviewRecord) -> bool:
-        """Write what a judgement made of the review, if nobody else was faster. A closed one waits for nobody."""
+        """Write what a judgement made of the review, if nobody else was faster."""
         return self._table.write(
             Write(
                 key=_review_key(review.request_id),
-                update="SET #review = :review, #version = :version REMOVE #watch",
+                update="SET #review = :review, #version = :version",
                 condition="#version = :seen",
                 values={"review": to_payload(review), "version": review.version, "seen": review.version - 1},
             )
         ).is_done
+
+    def keep_reviewed(self, request_id: str) -> None:
+        """Nobody needs to look after the review any more."""
+        self._table.write(
+            Write(key=_review_key(request_id), update="REMOVE #watch", condition="attribute_exists(#review)")
+        )
 
     def keep_review_token(self, request_id: str, task_token: TaskToken) -> None:
         """Remember the token that waits for the review, unless that of a later turn is known."""
@@ -235,7 +241,7 @@ class DynamoRequestLedger:
         return self._table.watched(_UNDECIDED, lambda item: _read_decision(item).request_id)
 
     def requests_to_review(self) -> Sequence[str]:
-        """Everybody's requests that wait for a review, soonest due first."""
+        """Everybody's requests that wait for a review, or whose review was closed and nobody has noted it, soonest due first."""
         return self._table.watched(_UNREVIEWED, lambda item: _read_review(item).request_id)
 
     def ended_requests(self, person_id: str, *, most: int) -> Sequence[EndedRequest]:

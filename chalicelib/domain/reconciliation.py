@@ -79,11 +79,13 @@ def repair_request(
     return _revoke(request.request_id, attempts_due(request.asked_at, now))
 
 
-def repair_review(record: RequestRecord, *, running: Collection[str], now: datetime) -> Start | None:
-    """What to do about a review that is open. One that was closed is found so when its execution looks next."""
+def repair_review(record: RequestRecord, *, running: Collection[str], now: datetime) -> Start | Wake | None:
+    """What to do about a review that is open, or was closed by somebody whom its execution may not have heard."""
     review, name = record.review, f"{record.request.request_id}-review"
-    if review is None or review.closed_at is not None or any(each.startswith(name) for each in running):
+    if review is None or (review.closed_at is not None and now < review.closed_at + _PATIENCE):
         return None
+    if any(each.startswith(name) for each in running):
+        return Wake(task_token=record.review_token) if review.closed_at and record.review_token else None
     attempt = attempts_due(review.opened_at, now)
     return Start(name=f"{name}-{attempt}", purpose=Purpose.REVIEW) if attempt else None
 

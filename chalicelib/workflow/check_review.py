@@ -31,5 +31,6 @@ def check_review(
     audit.append(request_id, AuditEvent.REVIEW_OPENED, {"due_at": review.due_at}, at=review.opened_at)
     if review.verdict is not ReviewVerdict.OPEN:
         audit.append(request_id, AuditEvent.REVIEWED, {"review": review}, at=now)
+        requests.keep_reviewed(request_id)
         return ReviewState(is_closed=True)
     return ReviewState(is_closed=False, wait_seconds=seconds_to_reminder(review, now))

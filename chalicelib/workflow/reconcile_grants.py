@@ -57,8 +57,10 @@ def reconcile_grants(
                 grant, objection = open_grants.get(request.request_id), objections.get(request.person.person_id)
                 repair = repair_request(record, grant, progress=progress, objection=objection, now=clock())
                 repairs += _carry_out(repair, record, requests, executions, audit, clock())
-            for repair in (repair_review(record, running=running, now=clock()), repair_question(record)):
+            if request.request_id in reviews:
+                repair = repair_review(record, running=running, now=clock())
                 repairs += _carry_out(repair, record, requests, executions, audit, clock())
+            repairs += _carry_out(repair_question(record), record, requests, executions, audit, clock())
         except AccessError as error:
             failures.append(f"{request.request_id}: {error}")
     if failures:

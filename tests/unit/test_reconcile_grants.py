@@ -12,6 +12,7 @@ from chalicelib.domain.grants import GrantState
 from chalicelib.domain.overviews import EndedRequest
 from chalicelib.domain.people import Person
 from chalicelib.domain.reviews import ReviewVerdict
+from chalicelib.workflow.check_review import check_review
 from chalicelib.workflow.reconcile_grants import reconcile_grants
 from tests.factories import (
     ALICE,
@@ -418,11 +419,37 @@ class TestReviews:
 
         assert [] == reconcile(world)
 
-    def test_a_review_that_was_closed_needs_nobody(self) -> None:
+    def closed(self, minutes_ago: float) -> World:
+        return self.open(90, verdict=ReviewVerdict.JUSTIFIED, closed_at=FRIDAY_NOON - minutes(minutes_ago))
+
+    def test_a_review_whose_closing_was_noticed_needs_nobody(self) -> None:
         """Its execution is over."""
-        world = self.open(90, verdict=ReviewVerdict.JUSTIFIED, closed_at=FRIDAY_NOON - minutes(5))
+        world = self.closed(5)
+        world.requests.keep_reviewed(REQUEST_ID)
 
         assert [] == reconcile(world)
+
+    def test_a_review_that_was_closed_just_now_is_left_alone(self) -> None:
+        """Whoever closed it is about to say so."""
+        assert [] == reconcile(self.closed(1))
+
+    def test_a_closing_that_nobody_heard_of_is_said_again(self) -> None:
+        """Who closed it died before they could say so; the execution would wait until it reminds."""
+        world = self.closed(5)
+        world.executions.declare_running(f"{REQUEST_ID}-review")
+
+        assert ["R-ABC234 woken"] == reconcile(world)
+        assert ["token-3"] == world.executions.woken
+
+    def test_a_closing_that_no_execution_is_left_to_hear_of_starts_one(self) -> None:
+        """Else the trail would never have it."""
+        world = self.closed(5)
+        reconcile(world)
+        world.run(check_review, request_id=REQUEST_ID)
+
+        assert "review" == world.executions.started["R-ABC234-review-6"]["purpose"]
+        assert "reviewed" in world.audit.events(REQUEST_ID)
+        assert [] == list(world.requests.requests_to_review())
 
 
 @given(
