@@ -24,14 +24,14 @@ class RateLimits:
     """Takes so many calls of each method in any minute, and in each channel one message a second."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
+        self.clock = clock
         self._taken: defaultdict[object, deque[float]] = defaultdict(deque)
         self.pauses: Counter[str] = Counter()
         """How often a pause was asked for, by method."""
 
     def pause(self, method: str, arguments: Mapping[str, Any]) -> int:
         """Take a call. Otherwise the whole seconds after which it would be taken; those that are not listed always are."""
-        now, windows = self._clock(), list(_windows(method, arguments))
+        now, windows = self.clock(), list(_windows(method, arguments))
         wait = max((self._wait(now, *window) for window in windows), default=0.0)
         if wait > 0:
             self.pauses[method] += 1

@@ -1,6 +1,8 @@
 """A few runs of the campaign: nothing broken, and a small sample of what `python -m tests.faults` does at length."""
 
 import random
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -8,11 +10,22 @@ from tests.faults.campaign import Course, pair_trials, single_trials
 from tests.faults.gate import FAULTS, Fault, faults_of
 from tests.faults.ground import Ground
 from tests.faults.play import play
+from tests.faults.rate_limits import RateLimits
 from tests.faults.stories import STORIES
 
 SEED, SAMPLE = 20261121, 6
 SLOW_SECONDS = {"slack": 9.5, "aws": 2.0, "postgres": 1.0}
 """What an answer takes of those who are slow, and not yet too slow for whoever asks."""
+
+
+class Pause(RateLimits):
+    """From the second minute on, for an hour."""
+
+    def __init__(self, ground: Ground) -> None:
+        super().__init__(lambda: 0.0 if ground.world is None else ground.world.scheduler.now)
+
+    def pause(self, method: str, arguments: Mapping[str, Any]) -> int:
+        return round(3660 - self.clock()) if 60 < self.clock() < 3659 else 0
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +49,18 @@ def test_everything_holds_while_others_are_slow(ground: Ground, story: str, kind
     run = play(ground, story, {}, latency={kind: SLOW_SECONDS[kind]})
 
     assert ((), ()) == (run.violations, run.gave_up)
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_everything_ends_though_slack_takes_nothing_for_an_hour(ground: Ground, story: str) -> None:
+    """Some get no access meanwhile; nobody keeps it, and in the end every card says how it went."""
+    ground.slack.limits = Pause(ground)
+    try:
+        run = play(ground, story, {})
+    finally:
+        ground.slack.limits = None
+
+    assert () == run.violations
 
 
 @pytest.mark.parametrize("story", ["brief", "stubborn", "approved"])
