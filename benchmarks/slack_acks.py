@@ -36,6 +36,7 @@ from chalicelib.aws.request_ledger import DynamoRequestLedger
 from chalicelib.aws.table import Table
 from chalicelib.domain.catalogue_text import load_catalogue, pack_catalogue
 from chalicelib.domain.decisions import DecisionRecord, Verdict
+from chalicelib.domain.executions import TaskToken
 from chalicelib.domain.people import Person
 from chalicelib.domain.permissions import PermissionLevel
 from chalicelib.domain.policy import judge_request
@@ -238,7 +239,8 @@ class Stage:
         record = DecisionRecord(
             request_id=filed.request_id, verdict=Verdict.OPEN, needed=1, closes_at=closes_at, decisions=(), version=1
         )
-        self.requests.open_decision(record, task_token=f"nobody waits {filed.request_id}")
+        nobody = TaskToken(text=f"nobody waits {filed.request_id}", entered_at=now, retries=0)
+        self.requests.open_decision(record, task_token=nobody)
         return filed
 
 
