@@ -36,8 +36,10 @@ from local.aws import API_FUNCTION
 from local.aws_calls import AwsCall
 from local.identities import function_of
 from local.slack.api import SlackStandIn
+from local.slack.web import Request, Response
 from local.workspace import HOUSEKEEPING, SHORT, Workspace
 from tests import crowd
+from tests.rate_limits import RateLimits
 
 SIZES = [25, 50, 100, 200]
 ASKING_SECONDS, ACCESS_SECONDS, MOST_SECONDS, HOUSEKEEPING_SECONDS = 60.0, 120, 3600.0, 10.0
@@ -135,6 +137,8 @@ class Played:
     meter: Meter
     heard: Sequence[Heard]
     slack_refusals: Mapping[str, int]
+    longest_pause_seconds: int
+    """That Slack's limits asked for."""
     fullest: Mapping[str, int]
     """How many leases each bastion had at most, as far as was looked."""
     seconds: float
@@ -151,9 +155,12 @@ class Played:
         return [after - before for before, after in moments if before and after]
 
 
-def play(size: int, *, asking_seconds: float, access_seconds: int, most_seconds: float) -> Played:
-    """Let the crowd come and go, in a workspace of its own, and look at what is left."""
-    meter, used = Meter(), time.process_time()
+def play(
+    size: int, *, asking_seconds: float, access_seconds: int, most_seconds: float, is_limited: bool = False
+) -> Played:
+    """Let the crowd come and go, in a workspace of its own, and look at what is left. ``is_limited``: by Slack's limits."""
+    meter, limits, used = Meter(), RateLimits(time.monotonic), time.process_time()
+    mends = [*PATIENT, meter.listening, *[_limited(limits)] * is_limited]
     workspace_of_crowd = Workspace(
         seconds=SECONDS,
         more_catalogue=crowd.catalogue(size),
@@ -161,7 +168,7 @@ def play(size: int, *, asking_seconds: float, access_seconds: int, most_seconds:
         in_slack=crowd.in_slack(size) | IN_SLACK,
         tick_seconds=HOUSEKEEPING_SECONDS,
     )
-    with strict_asl.installed([*PATIENT, meter.listening]), workspace_of_crowd as workspace:
+    with strict_asl.installed(mends), workspace_of_crowd as workspace:
         _give_time(workspace.state_machine)
         meter.watch(workspace)
         began_at = time.monotonic()
@@ -183,11 +190,22 @@ def play(size: int, *, asking_seconds: float, access_seconds: int, most_seconds:
             wrong=wrong,
             meter=meter,
             heard=eyes.heard,
-            slack_refusals=_refusals(workspace.slack),
+            slack_refusals=_refusals(workspace.slack) | limits.pauses,
+            longest_pause_seconds=limits.longest_pause_seconds,
             fullest=fullest,
             seconds=time.monotonic() - began_at,
             processor_seconds=time.process_time() - used,
         )
+
+
+def _limited(limits: RateLimits) -> tuple[Any, str, Any]:
+    """As in `strict_asl`: an owner, the name of something it has, what is to stand there instead."""
+
+    def receive(slack: SlackStandIn, original: Any, request: Request) -> Response:
+        answer: Response = limits.refuse(request) or original(slack, request)
+        return answer
+
+    return SlackStandIn, "receive", partialmethod(receive, SlackStandIn.receive)
 
 
 def _give_time(arn: str) -> None:
@@ -246,7 +264,7 @@ def print_details(played: Played) -> None:
     print(
         f"\n{played.size} asked: {dict(played.outcomes)}, {played.receipts} receipts; over after {played.seconds:.0f} s,"
         f" {played.processor_seconds:.0f} s of the processor; {back} logged in and were refused after their end;"
-        f" {repeated} clicks were repeated"
+        f" {repeated} clicks were repeated; pauses of up to {played.longest_pause_seconds} s for Slack"
     )
     posts = [each for each in played.heard if each.method == "chat.postMessage"]
     asked = ((each.channel if each.channel == crowd.APPROVALS else "a direct message", each.at) for each in posts)
@@ -286,6 +304,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seconds", type=float, default=ASKING_SECONDS, help="within which all of a crowd ask")
     parser.add_argument("--access-seconds", type=int, default=ACCESS_SECONDS, help="that each of them asks for")
     parser.add_argument("--most-seconds", type=float, default=MOST_SECONDS, help="after which a crowd is given up")
+    parser.add_argument("--slack-limits", action="store_true", help="refuse what Slack would, in a minute or a second")
     given = parser.parse_args(arguments)
     for name in _ENDING_SIGNALS:
         signal.signal(name, _interrupt)
@@ -298,6 +317,7 @@ def main(arguments: Sequence[str]) -> int:
                     asking_seconds=given.seconds,
                     access_seconds=given.access_seconds,
                     most_seconds=given.most_seconds,
+                    is_limited=given.slack_limits,
                 )
             )
             print_details(played[-1])

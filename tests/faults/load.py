@@ -21,10 +21,10 @@ from tests import crowd
 from tests.faults.ground import Ground
 from tests.faults.invariants import Watch
 from tests.faults.play import Idleness
-from tests.faults.rate_limits import RateLimits
 from tests.faults.scheduler import Signal
 from tests.faults.stories import People
 from tests.faults.world import World
+from tests.rate_limits import RateLimits
 
 CROWD = 200
 ASKING_SECONDS, LONGEST_SECONDS = 60, 3600.0

@@ -10,7 +10,7 @@ from local.slack.api import SlackStandIn
 from local.slack.web import Request, Response
 from local.ssm.server import SessionManager
 from tests.faults.gate import Call, Fault, Killed, NoAnswer, Refused
-from tests.faults.rate_limits import RateLimits
+from tests.rate_limits import RateLimits
 
 PAUSE_SECONDS = 30
 """What Slack asks for where it is planned that it does: longer than a function may wait."""
@@ -86,8 +86,5 @@ class Slack(SlackStandIn):
         return answer
 
     def _take(self, request: Request) -> Response:
-        is_limited = self.limits is not None and request.area == "api"
-        if is_limited and (pause := self.limits.pause(request.name, request.arguments)):
-            content = {"ok": False, "error": "ratelimited"}
-            return Response(content=content, status=429, headers={"Retry-After": str(pause)})
-        return super().receive(request)
+        refusal = self.limits.refuse(request) if self.limits else None
+        return refusal or super().receive(request)

@@ -10,8 +10,8 @@ from tests.faults.campaign import Course, pair_trials, single_trials
 from tests.faults.gate import FAULTS, Fault, faults_of
 from tests.faults.ground import Ground
 from tests.faults.play import play
-from tests.faults.rate_limits import RateLimits
 from tests.faults.stories import STORIES
+from tests.rate_limits import RateLimits
 
 SEED, SAMPLE = 20261121, 6
 SLOW_SECONDS = {"slack": 9.5, "aws": 2.0, "postgres": 1.0}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.faults.rate_limits import A_MINUTE, RateLimits
+from tests.rate_limits import A_MINUTE, RateLimits
 
 HERE, THERE = {"channel": "C0APPROVALS"}, {"channel": "C0OTHER"}
 
