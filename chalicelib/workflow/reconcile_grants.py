@@ -24,7 +24,7 @@ from chalicelib.domain.records import RequestRecord
 from chalicelib.ports import AuditTrail, Clock, Executions, GrantLedger, Members, RequestLedger
 
 _HOLDERS_A_TURN = 30
-"""So many holders Slack is asked about in one turn; with more, each turn asks about others."""
+"""So many holders Slack is asked about in one turn; each turn begins with another one."""
 _LONGEST_ASKING = timedelta(seconds=20)
 """A slow Slack must not keep anybody's access alive: what it has not answered by then is left to another turn."""
 
@@ -86,7 +86,7 @@ def _find_objections(holders: Sequence[Person], catalogue: Catalogue, members: M
         if catalogue.find_listed(person) is None
     }
     listed = [person_id for person_id, person in people if person_id not in unlisted and not person.is_machine]
-    first = int(began_at.timestamp() // 60) % len(listed) if len(listed) > _HOLDERS_A_TURN else 0
+    first = int(began_at.timestamp()) % len(listed) if listed else 0
     found = {}
     for person_id in (listed[first:] + listed[:first])[:_HOLDERS_A_TURN]:
         if clock() >= began_at + _LONGEST_ASKING:
