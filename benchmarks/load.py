@@ -264,7 +264,9 @@ def print_details(played: Played) -> None:
     print(
         f"\n{played.size} asked: {dict(played.outcomes)}, {played.receipts} receipts; over after {played.seconds:.0f} s,"
         f" {played.processor_seconds:.0f} s of the processor; {back} logged in and were refused after their end;"
-        f" {repeated} clicks were repeated; pauses of up to {played.longest_pause_seconds} s for Slack"
+        f" {repeated} clicks were repeated"
+        + f"; pauses of up to {played.longest_pause_seconds} s for Slack"
+        * bool(played.longest_pause_seconds)
     )
     posts = [each for each in played.heard if each.method == "chat.postMessage"]
     asked = ((each.channel if each.channel == crowd.APPROVALS else "a direct message", each.at) for each in posts)
