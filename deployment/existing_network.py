@@ -5,9 +5,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from botocore.exceptions import ClientError
-
-from chalicelib.aws.errors import error_code
 from chalicelib.domain.catalogue import Catalogue
 from chalicelib.domain.locations import BastionGroup, Location
 from deployment.account import Account, DeploymentError, explained
@@ -16,7 +13,6 @@ from deployment.hosting import Hosting, describe_hosting
 
 _EVERYWHERE = "0.0.0.0/0"
 _AGENT_ENDPOINTS = {"ssm", "ssmmessages", "ec2messages"}
-_UNKNOWN = {"InvalidSubnetID.NotFound", "InvalidSubnetId.Malformed", "InvalidSubnetID.Malformed"}
 
 
 class Route(StrEnum):
@@ -184,16 +180,14 @@ def _network(name: str, groups: Sequence[BastionGroup], subnets: Mapping[str, Su
 
 
 def _describe_subnets(ec2: Any, names: Collection[str]) -> dict[str, dict[str, Any]]:
-    try:
-        found = ec2.describe_subnets(SubnetIds=list(names))["Subnets"]
-    except ClientError as error:
-        if error_code(error) in _UNKNOWN:
-            message = error.response["Error"].get("Message", "")
-            raise DeploymentError(
-                f"{message} Correct [bastions] in the catalogue, or look whose account and which region this is."
-            ) from error
-        raise
-    return {each["SubnetId"]: each for each in found}
+    pages = ec2.get_paginator("describe_subnets").paginate(Filters=[{"Name": "subnet-id", "Values": list(names)}])
+    found = {each["SubnetId"]: each for page in pages for each in page["Subnets"]}
+    if missing := sorted(set(names) - set(found)):
+        raise DeploymentError(
+            f"There is no {' and no '.join(missing)} here. Correct [bastions] in the catalogue, or look whose account and"
+            " which region this is."
+        )
+    return found
 
 
 def _route_tables(ec2: Any, vpcs: Collection[str]) -> list[dict[str, Any]]:

@@ -341,12 +341,15 @@ class TestNetwork:
 
         assert re.search(said, run.saw)
 
-    def test_a_subnet_that_is_not_there_is_named(self, world: World) -> None:
-        """Most likely the account or the region is another."""
-        world.write(world.cloud.catalogue().replace(world.cloud.subnets[0], "subnet-00000000000000000"))
+    def test_subnets_that_are_not_there_are_named(self, world: World) -> None:
+        """All of them at once. Most likely the account or the region is another."""
+        names = ["subnet-00000000000000001", "subnet-00000000000000002"]
+        text = world.cloud.catalogue(f'[bastions.second]\nsubnets = ["{names[1]}"]\n')
+        world.write(text.replace(world.cloud.subnets[0], names[0]))
 
         with pytest.raises(
-            DeploymentError, match=r"subnet-00000000000000000.*look whose account and which region this is"
+            DeploymentError,
+            match=f"There is no {names[0]} and no {names[1]} here.*look whose account and which region this is",
         ):
             world.deploy()
 
