@@ -27,6 +27,7 @@ from py_compile import PycInvalidationMode
 from typing import Any
 
 from benchmarks.slack_acks import Act, Stage, a_command, a_decision, a_token
+from chalicelib.domain.executions import TaskToken
 from chalicelib.slack.blocks import actions, button
 from chalicelib.slack.cards.buttons import Press
 from local.aws import API_FUNCTION
@@ -130,7 +131,8 @@ class ColdProcesses:
 def an_end(stage: Stage, number: int) -> Act:
     """End Now pressed by who holds approved access; the tokens that the ledger holds wake nobody."""
     request_id, user = stage.a_request_that_waits(number).request_id, stage.person(number).slack
-    stage.requests.keep_hold_token(request_id, f"nobody waits {request_id} either")
+    nobody = TaskToken(text=f"nobody waits {request_id} either", entered_at=datetime.now(UTC), retries=0)
+    stage.requests.keep_hold_token(request_id, nobody)
     end = button("End Now", action_id=Press.END, value=request_id)
     posted = stage.client.chat_postMessage(channel=user, text="ready", blocks=[actions(end, block_id="ready")])
     press = partial(stage.slack.press, user, posted["channel"], posted["ts"], Press.END)
