@@ -25,9 +25,9 @@ def read_overview(
 
     What waits for others is read for nobody whom no rule names: most people have nothing to decide, ever.
     """
-    named = [requests.open_request_ids(person.person_id), (), ()]
-    if is_named_approver(person, catalogue=catalogue):
-        named[1:] = requests.requests_to_decide(), requests.requests_to_review()
+    is_asked = is_named_approver(person, catalogue=catalogue)
+    waiting = (requests.requests_to_decide(), requests.requests_to_review()) if is_asked else ((), ())
+    named = (requests.open_request_ids(person.person_id), *waiting)
     records = {record.request.request_id: record for record in requests.find_requests(list(chain(*named)))}
     own, to_decide, to_review = ([records[each] for each in ids if each in records] for ids in named)
     held = [found for record in own if (found := _find_held(record, grants))]

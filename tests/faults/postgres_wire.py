@@ -35,8 +35,9 @@ _WAITING = """
 CREATE FUNCTION pg_catalog.tell_and_wait(pid integer) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     is_told constant boolean := pg_terminate_backend(pid);
+    until constant timestamptz := clock_timestamp() + interval '5 seconds';
 BEGIN
-    WHILE is_told AND EXISTS (SELECT FROM pg_stat_get_activity(pid)) LOOP
+    WHILE is_told AND clock_timestamp() < until AND EXISTS (SELECT FROM pg_stat_get_activity(pid)) LOOP
         PERFORM pg_sleep(0.0005), pg_stat_clear_snapshot();
     END LOOP;
     RETURN is_told;

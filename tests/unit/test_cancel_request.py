@@ -1,5 +1,7 @@
 """A requester takes back what they asked, at whatever moment."""
 
+from functools import partial
+
 import pytest
 
 from chalicelib.domain.decisions import DecisionRecord, Refusal, Verdict
@@ -78,7 +80,7 @@ def test_a_request_is_cancelled_while_its_deciding_is_being_opened() -> None:
     """Whoever of the two comes later sees the other; it is never taken for a timeout."""
     for method in ("require_request", "open_decision", "keep_card"):
         world = asked()
-        world.requests.declare_meanwhile(method, lambda world=world: cancel(world))  # type: ignore[misc]  # bound now
+        world.requests.declare_meanwhile(method, partial(cancel, world))
         world.run(request_approval, request_id=REQUEST_ID, task_token=a_task_token("token-1"))
 
         assert "token-1" in world.executions.woken
@@ -89,10 +91,8 @@ def test_a_deciding_that_opens_while_it_is_cancelled_is_cancelled_too() -> None:
     """The cancelling saw nothing to close."""
     for method in ("require_request", "ask_end"):
         world = asked()
-        world.requests.declare_meanwhile(
-            method,
-            lambda world=world: world.run(request_approval, request_id=REQUEST_ID, task_token=a_task_token("token-1")),  # type: ignore[misc]  # bound now
-        )
+        opens = partial(world.run, request_approval, request_id=REQUEST_ID, task_token=a_task_token("token-1"))
+        world.requests.declare_meanwhile(method, opens)
 
         assert cancel(world) is None
         assert "token-1" in world.executions.woken

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import permutations, product
 
 import pytest
@@ -225,7 +226,7 @@ def test_held_access_always_ends_on_time_and_never_turns_in_circles(
     for number, (at, more_seconds) in enumerate(extensions):
         request_id = f"R-LNGER{number + 2}"
         approve_extension(world, request_id, more_seconds)
-        life.happenings.append((at, lambda request_id=request_id: extend(world, request_id)))  # type: ignore[misc]  # bound now
+        life.happenings.append((at, partial(extend, world, request_id)))
     for at, lasting in outages:
         life.happenings.append((at, lambda: world.notifier.declare_failing("show_end", "warn_of_end")))
         life.happenings.append((at + lasting, world.notifier.declare_failing))
