@@ -42,7 +42,6 @@ from tests.factories import (
     a_task_token,
     an_ended_request,
     minutes,
-    seconds,
 )
 from tests.fakes import FakeRequestLedger, World
 from tests.strategies import RULE, level_rules, levels
@@ -244,12 +243,11 @@ class TestRefreshing:
         rules = {WRITE: a_rule(approvers=frozenset(person.name for person in approvers))}
         location = a_location(levels=rules)
         world = World(catalogue=a_catalogue(location, people=(ALICE, *approvers)))
-        world.declare_request()
+        world.declare_request(level=WRITE)
         world.homes.declare_slow(lambda: world.clock.advance(2))
         world.run(refresh_homes, request_id=REQUEST_ID, is_for_others=True)
 
-        assert world.clock() - FRIDAY_NOON < seconds(10)
-        assert "alice" in world.homes.published
+        assert {"alice", "p00", "p01"} == set(world.homes.published)
 
     def test_a_location_that_left_the_catalogue_concerns_its_requester_alone(self) -> None:
         """Nobody knows its approvers."""
